@@ -1,0 +1,1 @@
+"""The eval room; see CONTRIBUTING.md for what it holds and may import."""

@@ -1,0 +1,1 @@
+"""The models room; see CONTRIBUTING.md for what it holds and may import."""
