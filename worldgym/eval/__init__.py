@@ -1,1 +1,5 @@
-"""The eval room; see CONTRIBUTING.md for what it holds and may import."""
+"""Evaluation: suites as data, metrics, statistics, the result record, and the main job `python -m worldgym.eval`.
+
+Reading order is data flow: `suite` (what is asked) -> `entries` (who answers) -> `runner` (frames, then the judge) ->
+`scores` over `metrics` and `statistics` -> `record` (JSON), `report` (table), `picture` (PNG and MP4).
+"""

@@ -1,0 +1,76 @@
+"""The table on the terminal: metrics down, entries across, each value with its interval.
+
+- `table(result)`: text from the dictionary of a result file, so that a file can be shown again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ACROSS = 4
+"""Entries side by side; more go into a further block."""
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """A plain-text table with a title, one block per four entries, and what the numbers mean."""
+    rows = result["entries"]
+    blocks = [_block(rows, rows[i : i + ACROSS]) for i in range(0, len(rows), ACROSS)]
+    return "\n\n".join([_title(result), *blocks, _notes(result)]) + "\n"
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    return f"{result['suite']['name']}   {result['clips']['count']} clips, seed {result['seed']}, judge {result['judge']}"
+
+
+def _block(rows: Sequence[Mapping], shown: Sequence[Mapping]) -> str:
+    lines = [["", *(row["name"] for row in shown)]]
+    for metric, about in rows[0]["scores"].items():
+        lines.append([f"{metric} ({about['better']})", *(_cell(row["scores"][metric]) for row in shown)])
+        if metric == "f1":
+            lines += [["  from floor to truth", *(_way(rows, row) for row in shown)]] if _ends(rows) else []
+            lines += [[f"  {g}", *(_cell(row["scores"]["f1"]["groups"][g]) for row in shown)] for g in about["groups"]]
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    texts = ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([texts[0], "-" * (sum(widths) + 3 * (len(widths) - 1)), *texts[1:]])
+
+
+def _cell(score: Mapping[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return "-"
+    value, low, high = (score[key] for key in ("value", "low", "high"))
+    if low is None:
+        return _digits(value)
+    return f"{_digits(value)} [{_digits(low)}, {_digits(high)}]"
+
+
+def _digits(value: float) -> str:
+    """Three places below 10, fewer above, so that columns stay narrow."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _ends(rows: Sequence[Mapping]) -> tuple[float, float] | None:
+    """F1 of the floor and of the truth, where both are there and differ."""
+    found = {row["kind"]: row["scores"]["f1"]["value"] for row in rows if row["kind"] in ("truth", "shuffled")}
+    low, high = found.get("shuffled"), found.get("truth")
+    return (low, high) if None not in (low, high) and low != high else None
+
+
+def _way(rows: Sequence[Mapping], row: Mapping) -> str:
+    """How far an entry's F1 lies on the way from the floor (0 %) to the truth (100 %)."""
+    low, high = _ends(rows)
+    value = row["scores"]["f1"]["value"]
+    return "-" if value is None else f"{100 * (value - low) / (high - low):.0f} %"
+
+
+def _notes(result: Mapping[str, Any]) -> str:
+    boot = result["bootstrap"]
+    return (
+        f"Brackets: {100 * boot['level']:.0f} % bootstrap intervals over clips ({boot['resamples']} resamples, {boot['refits']} for "
+        "the Frechet distance).\ntruth = the real video (ceiling); shuffled = the real video judged against another clip's actions "
+        "(floor).\n- = says nothing here, or a group that these clips never use."
+    )
