@@ -1,0 +1,288 @@
+"""The token world model: a Llama over frame codes and action tokens (MineWorld's architecture, arXiv 2504.08388, section 3).
+
+One sequence holds a clip: [frame 0: L codes][action 1: S tokens][frame 1: L codes] … ; action a_i stands right before
+frame x_i, because it leads to it. The model predicts codes only; action tokens are given, never learned.
+
+- `TokenConfig`, `PRESETS`: sizes; "300M", "700M", "1.2B" are the paper's Table 4.
+- `TokenModel`: `loss`, `logprobs`, `generate`, and `forward` for plain logits.
+
+The body is in `llama.py`, the cache in `kv_cache.py`, step-by-step decoding in `token_decoder.py`, other software's
+parameter names in `llama_format.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldgym import actions as action_specs
+from worldgym.actions import ActionTokens
+from worldgym.errors import InputError
+from worldgym.models.cuda_graph import GraphedStep
+from worldgym.models.kv_cache import KVCache
+from worldgym.models.llama import Llama
+from worldgym.models.sampling import check_sampling, logprob_sum, sample
+from worldgym.models.token_decoder import Recompute, TokenDecoder
+from worldgym.rng import RowNoise
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenConfig:
+    """Sizes of a token model.
+
+    Attributes:
+        codes: V, image codes; their ids are 0 to V-1, action tokens follow.
+        codes_per_frame: L, codes of one frame in raster order.
+        spec: name of the action spec.
+        hidden: width of the residual stream.
+        mlp: width of the gated MLP.
+        heads: query heads; a head is hidden / heads wide.
+        kv_heads: key/value heads, shared by heads / kv_heads query heads each.
+        layers: number of blocks.
+        max_frames: T at most, given and generated together.
+        vocabulary: rows of the embedding; 0 means as many as are used (MineWorld's files have spare rows).
+        rope_theta: base of the rotary frequencies.
+        rms_eps: added to the mean square in RMSNorm.
+    """
+
+    codes: int = 1000
+    codes_per_frame: int = 84
+    spec: str = "doom"
+    hidden: int = 160
+    mlp: int = 448
+    heads: int = 5
+    kv_heads: int = 1
+    layers: int = 5
+    max_frames: int = 16
+    vocabulary: int = 0
+    rope_theta: float = 1e4
+    rms_eps: float = 1e-5
+
+    def __post_init__(self):
+        if self.hidden % self.heads or self.head_dim % 2:
+            raise InputError(f"hidden {self.hidden} must be heads ({self.heads}) times an even number")
+        if self.heads % self.kv_heads:
+            raise InputError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        used = self.action_tokens.vocabulary
+        if 0 < self.vocabulary < used:
+            raise InputError(f"vocabulary is {self.vocabulary}, but codes and action tokens need {used}")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden // self.heads
+
+    @property
+    def action_tokens(self) -> ActionTokens:
+        """The action segments, their ids right after the image codes."""
+        return ActionTokens(action_specs.spec(self.spec), self.codes)
+
+    @property
+    def rows(self) -> int:
+        """Embedding rows."""
+        return self.vocabulary or self.action_tokens.vocabulary
+
+    @property
+    def stride(self) -> int:
+        """Tokens from one frame to the next, L + S."""
+        return self.codes_per_frame + self.action_tokens.length
+
+    @property
+    def max_len(self) -> int:
+        """Positions of the longest sequence."""
+        return self.max_frames * self.stride
+
+
+def _mineworld(hidden: int, mlp: int, heads: int) -> TokenConfig:
+    return TokenConfig(8192, 336, "minecraft", hidden, mlp, heads, kv_heads=4, layers=20, vocabulary=8262)
+
+
+PRESETS = {
+    "nano": TokenConfig(),
+    "small": TokenConfig(hidden=384, mlp=1024, heads=6, kv_heads=2, layers=8),
+    "300M": _mineworld(1024, 4096, 16),
+    "700M": _mineworld(2048, 4096, 32),
+    "1.2B": _mineworld(2048, 8192, 32),
+}
+
+
+class TokenModel(nn.Module):
+    """A video world model that plays code by code."""
+
+    def __init__(self, config: TokenConfig):
+        super().__init__()
+        self.config = config
+        self.model = Llama(
+            config.rows,
+            config.hidden,
+            config.mlp,
+            config.heads,
+            config.kv_heads,
+            config.layers,
+            config.max_len,
+            config.rope_theta,
+            config.rms_eps,
+        )
+        self.lm_head = nn.Linear(config.hidden, config.rows, bias=False)
+        columns, ids = _action_table(config.action_tokens)
+        self.register_buffer("_columns", columns, persistent=False)
+        self.register_buffer("_ids", ids, persistent=False)
+        self.apply(_initialise)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TokenModel:
+        """A model with fresh weights from a config as stored in a checkpoint."""
+        return cls(TokenConfig(**config))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N) ids -> (B, N, vocabulary) logits of the token after each."""
+        return self.lm_head(self.model(tokens))
+
+    def segments(self, actions: Tensor) -> Tensor:
+        """(…, A) int -> (…, S) int64 token ids, as `ActionTokens.encode` but on the device."""
+        return self._ids[actions[..., self._columns], torch.arange(len(self._columns), device=actions.device)]
+
+    def sequence(self, codes: Tensor, actions: Tensor) -> Tensor:
+        """Frames and actions in turn: (B, T, L), (B, T-1, A) -> (B, T * L + (T-1) * S) int64."""
+        self._check(codes, actions, frames=codes.shape[1])
+        later = torch.cat([self.segments(actions), codes[:, 1:]], -1)
+        return torch.cat([codes[:, 0], later.flatten(1)], 1)
+
+    def predictions(self, codes: Tensor, actions: Tensor, prefix: int = 1) -> Tensor:
+        """Logits of every code after the prefix, each given the true codes before it (teacher forcing).
+
+        Args:
+            codes: (B, T, L) int64.
+            actions: (B, T-1, A) int.
+            prefix: P >= 1 frames that are given.
+
+        Returns:
+            (B, T-P, L, V).
+        """
+        if not 1 <= prefix < codes.shape[1]:
+            raise InputError(f"prefix is {prefix}, but of {codes.shape[1]} frames at least 1 is given and 1 predicted")
+        length, stride = self.config.codes_per_frame, self.config.stride
+        hidden = self.model(self.sequence(codes, actions)[:, :-1])  # nothing follows the last code
+        # code 0 of a frame is predicted at the action's last token, code j at code j-1
+        frames = hidden[:, prefix * stride - 1 :].unfold(1, length, stride).transpose(-1, -2)
+        return self._code_logits(frames)
+
+    def loss(self, codes: Tensor, actions: Tensor, prefix: int = 1) -> Tensor:
+        """Mean cross-entropy in nats of all codes after the prefix: (B, T, L), (B, T-1, A) -> scalar.
+
+        The softmax runs over the V image codes, as in sampling. Works for any T up to max_frames; attention sees only
+        differences of positions, so short windows are as good anywhere as at the start.
+        """
+        logits = self.predictions(codes, actions, prefix)
+        return F.cross_entropy(logits.flatten(0, -2).float(), codes[:, prefix:].flatten())
+
+    def logprobs(
+        self, codes: Tensor, actions: Tensor, prefix: int = 1, top_p: float = 0.8, temperature: float = 1.0
+    ) -> Tensor:
+        """logprob_sum of each code after the prefix in one pass, under the distribution that `generate` draws from.
+
+        Args:
+            codes: (B, T, L) int64.
+            actions: (B, T-1, A) int.
+            prefix: P >= 1 frames that were given.
+            top_p: as in `generate`.
+            temperature: as in `generate`, above 0.
+
+        Returns:
+            (B, T-P, L) float32.
+        """
+        check_sampling(top_p, temperature)
+        return logprob_sum(self.predictions(codes, actions, prefix), codes[:, prefix:], top_p, temperature)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        codes: Tensor,
+        actions: Tensor,
+        noise: RowNoise,
+        top_p: float = 0.8,
+        temperature: float = 1.0,
+        cache: bool = True,
+    ) -> Tensor:
+        """Continue clips by one frame per action.
+
+        Args:
+            codes: (B, P, L) int64, the frames that are given.
+            actions: (B, T-1, A) int, the first P-1 lie inside the prefix.
+            noise: one stream per row; a code takes one uniform number.
+            top_p: keep the most probable codes up to this share of probability.
+            temperature: divides the logits; 0 is greedy and draws nothing.
+            cache: False recomputes everything at each code (slow, for checking).
+
+        Returns:
+            (B, T, L) int64, prefix included.
+        """
+        check_sampling(top_p, temperature)
+        self._check(codes, actions, frames=actions.shape[1] + 1)
+        if len(noise) != len(codes):
+            raise InputError(f"noise has {len(noise)} rows, but there are {len(codes)} clips; give one seed per clip")
+        prefix, segments = codes.shape[1], self.segments(actions)
+        reader = TokenDecoder(self, len(codes)) if cache else Recompute(self)
+        draw = GraphedStep(lambda logits, uniform: sample(logits, uniform, top_p, temperature))
+        pending = self.sequence(codes, actions[:, : prefix - 1])  # tokens the reader has not seen yet
+        frames = [*codes.unbind(1)]
+        for index in range(prefix - 1, actions.shape[1]):
+            pending = torch.cat([pending, segments[:, index]], 1)
+            uniform = noise.uniform(self.config.codes_per_frame) if temperature else torch.zeros_like(codes[:, 0])
+            frame = []
+            for column in uniform.unbind(1):
+                pending = draw(reader.feed(pending), column)[:, None]
+                frame.append(pending)
+            frames.append(torch.cat(frame, 1))
+        return torch.stack(frames, 1)
+
+    def next_logits(self, tokens: Tensor, cache: KVCache, start: int | Tensor) -> Tensor:
+        """Append (B, n) tokens to the cache at `start` -> (B, V) logits of the code after the last."""
+        return self._code_logits(self.model(tokens, cache, start)[:, -1])
+
+    def empty_cache(self, batch: int) -> KVCache:
+        """A cache that holds the longest sequence for B rows."""
+        config, weight = self.config, self.lm_head.weight
+        return KVCache(config.layers, batch, config.kv_heads, config.max_len, config.head_dim, weight.dtype, weight.device)
+
+    def _code_logits(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.lm_head.weight[: self.config.codes])  # action tokens are never predicted
+
+    def _check(self, codes: Tensor, actions: Tensor, frames: int) -> None:
+        """Say what is wrong with a batch; values are looked at on a CPU only, because reading them back waits for CUDA."""
+        config = self.config
+        if codes.ndim != 3 or codes.shape[2] != config.codes_per_frame or not codes.shape[1]:
+            raise InputError(f"codes have shape {tuple(codes.shape)}, but this model needs (B, T, {config.codes_per_frame})")
+        if actions.ndim != 3 or actions.shape[:2] != (len(codes), frames - 1):
+            shape = (len(codes), frames - 1, len(config.action_tokens.spec.sizes))
+            raise InputError(f"actions have shape {tuple(actions.shape)}, but {frames} frames need {shape}")
+        if frames > config.max_frames:
+            raise InputError(f"{frames} frames were asked for, but this model holds {config.max_frames} at most")
+        if codes.device.type == "cpu":
+            config.action_tokens.spec.check(actions.numpy())
+            if codes.min() < 0 or codes.max() >= config.codes:
+                raise InputError(
+                    f"codes run from {codes.min()} to {codes.max()}, but this model knows 0 to {config.codes - 1}"
+                )
+
+
+def _action_table(tokens: ActionTokens) -> tuple[Tensor, Tensor]:
+    """Which action column fills each slot of a segment (S,), and the id for each of its values (values, S)."""
+    sizes = np.array(tokens.spec.sizes)
+    values = np.minimum(np.arange(sizes.max())[:, None], sizes - 1)  # row v: every column at v, or at its last value
+    groups = len(tokens.spec.groups)
+    columns = [0, *range(groups, len(sizes)), *range(groups), 0]  # camera first; bos and eos hang on no column
+    return torch.tensor(columns), torch.from_numpy(tokens.encode(values))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Normal with variance 1 / inputs, so that a layer keeps the size of what it is given."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
