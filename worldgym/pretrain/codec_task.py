@@ -1,0 +1,58 @@
+"""Training a codec on single frames.
+
+- `CodecTask`: random frames of training clips; validated by PSNR on held-out seeds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from worldgym import rng
+from worldgym.models import codec as codecs
+from worldgym.pretrain.clips import Clips
+from worldgym.pretrain.config import CodecRunConfig
+from worldgym.pretrain.networks import configure
+
+
+class CodecTask:
+    """Frames to codes or latents and back; see `worldgym.pretrain.task.Task`."""
+
+    def __init__(self, config: CodecRunConfig, device: torch.device):
+        self.config, self.device = config, device
+        self.kind = f"{config.kind}-codec"
+        self.clips = Clips.open(config.data)
+        self.origin = self.clips.origin
+
+    def build(self) -> nn.Module:
+        """A `FrameCodec` or `LatentCodec` for frames of the store's size."""
+        presets = codecs.FRAME_PRESETS if self.config.kind == "frame" else codecs.LATENT_PRESETS
+        cls = codecs.FrameCodec if self.config.kind == "frame" else codecs.LatentCodec
+        return cls(configure(presets, self.config.preset, self.config.override))
+
+    def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
+        """The codec's own loss on single frames, each from another clip."""
+        count = self.config.batch_frames
+        clips = self.clips.rows(self.config.seed, step, count)
+        moments = rng.generator(self.config.seed, "moments", step).integers(self.clips.length, size=count)
+        return module.loss(torch.from_numpy(self.clips.store.frames[clips, moments]).to(self.device))
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Mean PSNR in dB over held-out frames, and the share of codes in use where there are codes."""
+        length = self.clips.length
+        values, used = [], set()
+        for clip in self.clips.held_out(self.config.validate_frames // length):
+            frames = self.clips.frames(clip[None], self.device)[0]
+            code = module.encode(frames)
+            values.append(psnr(frames, module.decode(code)))
+            if self.config.kind == "frame":
+                used.update(code.unique().tolist())
+        scores = {"psnr": float(np.concatenate(values).mean())}
+        return {**scores, "codes_used": len(used) / module.codes} if used else scores
+
+
+def psnr(truth: torch.Tensor, guess: torch.Tensor) -> np.ndarray:
+    """(B, H, W, 3) uint8 twice -> (B,) 10 log10(255^2 / MSE) in dB, at most 100."""
+    error = (truth.double() - guess.double()).square().mean((1, 2, 3)).cpu().numpy()
+    return np.minimum(10 * np.log10(255**2 / np.maximum(error, 1e-10)), 100.0)

@@ -1,0 +1,147 @@
+"""The settings of a training run: one frozen dataclass per learner, the command line is made from them.
+
+- `RunConfig`: what all learners share. `CodecConfig`, `TokenRunConfig`, `DiffusionRunConfig`, `JudgeRunConfig`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from worldgym.errors import InputError
+from worldgym.pretrain.schedule import Budget
+
+# What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
+FREE = ("data", "out", "cache", "codec", "steps", "minutes", "resume", "device", "threads", "save_every", "validate_every")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Settings that all learners share."""
+
+    learner: ClassVar[str] = ""
+    data: Path
+    """Folder of recorded clips (python -m worldgym.record)."""
+    out: Path
+    """Folder of the run; model.safetensors and model.json appear there."""
+    preset: str = "nano"
+    """Size of the network."""
+    override: tuple[str, ...] = ()
+    """Fields of the network's config that differ from the preset, as in --override hidden=128 layers=4."""
+    steps: int | None = None
+    """Budget in steps; a resumed run equals an uninterrupted one bit for bit (CPU, same threads)."""
+    minutes: float | None = None
+    """Budget in minutes of training, validation included; a resumed run goes on for the rest."""
+    resume: bool = False
+    """Go on where the run in --out was stopped or killed; starts one if there is none."""
+    seed: int = 0
+    """Of the first weights, the data order and all noise."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 …; auto takes a GPU if there is one (bf16 there)."""
+    threads: int | None = None
+    """CPU threads of torch; its own choice if not given."""
+    batch_frames: int = 64
+    """Frames per step, whatever the window."""
+    optimizer: Literal["muon", "adamw"] = "adamw"
+    """muon: block matrices by Muon, the rest by AdamW."""
+    lr: float = 2e-3
+    """Peak rate of AdamW."""
+    muon_lr: float = 0.02
+    """Peak rate of Muon."""
+    weight_decay: float = 0.01
+    """Decoupled, on matrices and convolutions."""
+    warmup: float = 0.03
+    """Share of the budget in which the rate rises."""
+    final_lr: float = 0.02
+    """Rate at the end, as a share of the peak."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    average: float = 0.998
+    """Decay of the averaged weights, which are the model."""
+    save_every: float = 60.0
+    """Seconds between checkpoints."""
+    validate_every: float = 300.0
+    """Seconds between validations; there is always one at the end."""
+    validate_frames: int = 1024
+    """Frames of the validation split that are looked at."""
+
+    def __post_init__(self):
+        _ = self.budget
+        for name in ("batch_frames", "lr", "muon_lr", "clip", "save_every", "validate_every", "validate_frames"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
+        for name in ("warmup", "final_lr", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be in [0, 1), not {getattr(self, name)}")
+
+    @property
+    def budget(self) -> Budget:
+        """Steps or minutes."""
+        return Budget(self.steps, self.minutes)
+
+    def fixed(self) -> dict[str, Any]:
+        """JSON of what must not change when the run is resumed; the budget's kind is part of it."""
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in FREE}
+        values["override"] = list(self.override)
+        return {**values, "learner": self.learner, "budget": "steps" if self.steps is not None else "minutes"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CodecRunConfig(RunConfig):
+    """Train a codec: frames to codes (frame) or to latents (latent) and back."""
+
+    learner: ClassVar[str] = "codec"
+    kind: Literal["frame", "latent"] = "frame"
+    """frame: discrete codes, for token models; latent: continuous, for diffusion."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorldModelRunConfig(RunConfig):
+    """What both families of world model share."""
+
+    codec: str
+    """Codec by zoo name or path."""
+    cache: Path | None = None
+    """Folder of the encoded data set; by default "encoded" beside the run, shared by runs with the same codec."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    batch_frames: int = 64
+    window: int = 4
+    """Frames per training window, sampled anywhere in a clip."""
+    final_window: int = 16
+    """Frames per window at the end."""
+    final_share: float = 0.15
+    """Share of the budget with the final window."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 2 <= self.window <= self.final_window:
+            raise InputError(f"--window must be from 2 to --final-window ({self.final_window}), not {self.window}")
+        if not 0 <= self.final_share <= 1:
+            raise InputError(f"--final-share must be in [0, 1], not {self.final_share}")
+        if self.batch_frames < self.final_window:
+            raise InputError(f"--batch-frames ({self.batch_frames}) must hold one window ({self.final_window})")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenRunConfig(WorldModelRunConfig):
+    """Train a token model on a frame codec's codes."""
+
+    learner: ClassVar[str] = "token"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffusionRunConfig(WorldModelRunConfig):
+    """Train a frame diffusion model on a latent codec's latents."""
+
+    learner: ClassVar[str] = "diffusion"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JudgeRunConfig(RunConfig):
+    """Train an inverse dynamics model: clips to the actions behind them."""
+
+    learner: ClassVar[str] = "judge"
+    batch_frames: int = 256
+    split_half: Literal["0", "1", "none"] = "none"
+    """Which half of the training seeds to use; a reward and the judge that evaluates it take different ones."""

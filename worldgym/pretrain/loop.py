@@ -1,0 +1,186 @@
+"""The training loop, the same for every learner.
+
+- `train(task, config, command)`: from nothing or a checkpoint to model.safetensors and model.json.
+
+Files of a run: run.safetensors (everything that changes), model.safetensors (averaged weights), model.json (its card),
+log.jsonl (numbers over time), tensorboard/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from worldgym import rng
+from worldgym.errors import InputError
+from worldgym.files import output_folder
+from worldgym.models import checkpoint
+from worldgym.pretrain import card, optim, schedule
+from worldgym.pretrain.config import RunConfig
+from worldgym.pretrain.report import Report
+from worldgym.pretrain.state import RunState
+from worldgym.pretrain.task import Task
+
+
+def train(task: Task, config: RunConfig, command: str) -> Path:
+    """Train until the budget is spent; returns the path of the finished model.
+
+    Args:
+        task: learner and data.
+        config: settings of the run.
+        command: goes into the card.
+
+    Raises:
+        InputError: the folder cannot be written, or holds a run and `resume` is not set, or one that does not match.
+        SystemExit: stopped by SIGINT or SIGTERM, after saving.
+    """
+    folder = output_folder(config.out)
+    device = pick_device(config.device)
+    run = _start(task, config, folder, device)
+    report = Report(folder, f"{config.learner} {config.preset}", run.step, config.steps)
+    try:
+        with _signals() as stop:
+            _loop(task, config, run, report, folder, device, stop)
+        if stop:
+            _save(task, config, run, folder)
+            report.bar.write(f"stopped at step {run.step}; the same command with --resume goes on")
+            raise SystemExit(128 + stop[0])
+        return _finish(task, config, run, report, folder, command)
+    finally:
+        report.close()
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for a --device value."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device {name!r} is not there; use --device cpu or auto") from None
+
+
+def _start(task: Task, config: RunConfig, folder: Path, device: torch.device) -> RunState:
+    with _seeded(config.seed, "weights"):
+        module = task.build().to(device).train()
+    optimizers = optim.make(module, config.optimizer, config.lr, config.muon_lr, config.weight_decay)
+    run = RunState(module, optim.Average(module, config.average), optimizers)
+    path = folder / "run.safetensors"
+    for left in folder.glob("*.tmp-*"):  # of a run that was killed while writing
+        left.unlink(missing_ok=True)
+    if path.exists() and not config.resume:
+        raise InputError(f"{str(folder)!r} already holds a run; add --resume to go on with it or name another --out")
+    if path.exists():
+        run.restore(path, {**config.fixed(), **task.origin})
+    return run
+
+
+def _loop(
+    task: Task, config: RunConfig, run: RunState, report: Report, folder: Path, device: torch.device, stop: list
+) -> None:
+    budget, clock = config.budget, time.monotonic()
+    before = run.seconds
+    saved = validated = clock
+    while (share := budget.share(run.step, run.seconds)) < 1 and not stop:
+        rate = schedule.learning_rate(share, config.warmup, config.final_lr)
+        loss, logs = update(task, config, run, rate, share, device)
+        now = time.monotonic()
+        run.seconds = before + now - clock
+        if report.due() or now - saved >= config.save_every:
+            values = {"loss": _finite(loss, run.step), "lr": rate * config.lr, **{k: float(v) for k, v in logs.items()}}
+            report.step(run.step, budget.total(run.step, run.seconds), values, run.seconds)
+        if now - saved >= config.save_every:
+            _save(task, config, run, folder)
+            saved = time.monotonic()
+        if now - validated >= config.validate_every:
+            report.scores(run.step, evaluate(task, run), run.seconds)
+            validated = time.monotonic()
+
+
+def update(
+    task: Task, config: RunConfig, run: RunState, rate: float, share: float, device: torch.device
+) -> tuple[torch.Tensor, dict]:
+    """One step: loss, gradient, clipped update, averaged weights. Randomness depends on (seed, step) only."""
+    optim.set_rate(run.optimizers, rate)
+    with _seeded(config.seed, "step", run.step), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        loss, logs = task.loss(run.module, run.step, share)
+    loss.backward()
+    logs = {**logs, "gradient": nn.utils.clip_grad_norm_(run.module.parameters(), config.clip)}
+    for optimizer in run.optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    run.average.update(run.module, run.step)
+    run.step += 1
+    return loss.detach(), logs
+
+
+@torch.no_grad()
+def evaluate(task: Task, run: RunState) -> dict[str, float]:
+    """Validation scores of the averaged weights."""
+    own = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
+    run.module.load_state_dict(run.average.tensors)
+    try:
+        return task.validate(run.module.eval())
+    finally:
+        run.module.load_state_dict(own)
+        run.module.train()
+
+
+def _finish(task: Task, config: RunConfig, run: RunState, report: Report, folder: Path, command: str) -> Path:
+    _save(task, config, run, folder)
+    scores = evaluate(task, run)
+    report.scores(run.step, scores, run.seconds)
+    path = folder / "model.safetensors"
+    path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for
+    checkpoint.save(path, run.module, task.kind, task.origin, tensors=run.average.tensors)
+    card.write(path, config, task, run, scores, command)
+    return path
+
+
+def _save(task: Task, config: RunConfig, run: RunState, folder: Path) -> None:
+    run.save(folder / "run.safetensors", {**config.fixed(), **task.origin})
+
+
+def _finite(loss: torch.Tensor, step: int) -> float:
+    value = float(loss)
+    if not math.isfinite(value):
+        raise InputError(f"the loss is {value} at step {step}: lower the learning rate and start again")
+    return value
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, *names: object) -> Iterator[None]:
+    """Torch's global generator as a function of seed and names inside (dropout, first weights), untouched outside."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(rng.torch_seed(seed, *names))
+        yield
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Yield a list that receives SIGINT or SIGTERM; the second one acts as usual."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield received
+        return
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _frame: object) -> None:
+        received.append(number)
+        signal.signal(number, old[number])
+
+    for number in old:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""What a run tells while it goes: progress bar, TensorBoard, and a log file that survives a kill.
+
+- `Report`: `step`, `scores`, `close`. `read_log(path)`: the log's rows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from worldgym.files import write_bytes
+
+EVERY = 2.0  # seconds between log rows
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Rows of log.jsonl; a last line cut off by a kill is dropped."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class Report:
+    """Bar, TensorBoard and log.jsonl of one run.
+
+    Args:
+        folder: of the run.
+        step: where the run starts or goes on; later rows of the log are dropped.
+        total: steps of the whole run as far as known.
+    """
+
+    def __init__(self, folder: Path, name: str, step: int, total: int | None):
+        self.path = folder / "log.jsonl"
+        rows = [json.dumps(row) + "\n" for row in read_log(self.path) if row["step"] <= step]
+        write_bytes(self.path, "".join(rows).encode())
+        self.board = _board(folder / "tensorboard", step)
+        self.bar = tqdm(total=total, initial=step, desc=name, unit="step", dynamic_ncols=True, mininterval=_calm())
+        self._first, self._step, self._seen, self._start = step, step, 0.0, time.monotonic()
+
+    def due(self) -> bool:
+        """Whether a row is to be written now (reading a loss from a GPU costs a wait)."""
+        return time.monotonic() - self._seen >= EVERY
+
+    def step(self, step: int, total: int, values: dict[str, float], seconds: float) -> None:
+        """Show and write the numbers of a step."""
+        self._seen = time.monotonic()
+        speed = (step - self._first) / max(self._seen - self._start, 1e-9)
+        self.bar.total = total
+        self.bar.update(step - self._step)
+        self._step = step
+        self.bar.set_postfix_str(f"loss {values['loss']:.4f}, lr {values['lr']:.1e}, {speed:.2f} steps/s", refresh=False)
+        self._write("train", step, {**values, "steps_per_second": speed}, seconds)
+
+    def scores(self, step: int, scores: dict[str, float], seconds: float) -> None:
+        """Write validation scores and print them above the bar."""
+        words = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self.bar.write(f"step {step}, {seconds / 60:.1f} min: {words}", file=sys.stderr)
+        self._write("validation", step, scores, seconds)
+
+    def close(self) -> None:
+        """Flush everything."""
+        self.bar.close()
+        if self.board:
+            self.board.close()
+
+    def _write(self, group: str, step: int, values: dict[str, float], seconds: float) -> None:
+        row = {"step": step, "minutes": round(seconds / 60, 4), "group": group, **values}
+        with open(self.path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        for name, value in values.items() if self.board else ():
+            self.board.add_scalar(f"{group}/{name}", value, step)
+
+
+def _calm() -> float:
+    """Seconds between redraws: fewer where the bar goes into a file."""
+    return 0.2 if sys.stderr.isatty() else 30.0
+
+
+def _board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print('no TensorBoard here, only log.jsonl; for curves: pip install "worldgym[train]"', file=sys.stderr)
+        return None
+    return SummaryWriter(folder, purge_step=step or None)
