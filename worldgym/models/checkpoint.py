@@ -98,7 +98,7 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if KEY in metadata:
-                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata[KEY])  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata[KEY])
     except (SafetensorError, json.JSONDecodeError) as error:
         raise InputError(_unreadable(path, error)) from None
     raise InputError(f"{str(path)!r} is a safetensors file without worldgym metadata; it was not written by worldgym")

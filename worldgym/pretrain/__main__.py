@@ -1,4 +1,4 @@
-"""Train a codec, a world model or a judge: `python -m worldgym.pretrain {codec,token,diffusion,judge,export} --help`."""
+"""Train a codec, a world model or a judge, or put a trained one into the zoo."""
 
 from __future__ import annotations
 
@@ -10,13 +10,39 @@ import tyro
 
 from worldgym.errors import exit_with_sentence
 from worldgym.pretrain.config import CodecRunConfig, DiffusionRunConfig, JudgeRunConfig, RunConfig, TokenRunConfig
+from worldgym.pretrain.export import ExportConfig, export
 
+PROGRAM = "python -m worldgym.pretrain"
 Command = (
     Annotated[CodecRunConfig, tyro.conf.subcommand("codec")]
     | Annotated[TokenRunConfig, tyro.conf.subcommand("token")]
     | Annotated[DiffusionRunConfig, tyro.conf.subcommand("diffusion")]
     | Annotated[JudgeRunConfig, tyro.conf.subcommand("judge")]
+    | Annotated[ExportConfig, tyro.conf.subcommand("export")]
 )
+
+
+@exit_with_sentence
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; `arguments` as on the command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config = tyro.cli(Command, args=arguments, prog=PROGRAM, description=__doc__)
+    if isinstance(config, ExportConfig):
+        print(export(config))
+    else:
+        print(_train(config, f"{PROGRAM} {shlex.join(arguments)}"))
+
+
+def _train(config: RunConfig, command: str) -> object:
+    import torch
+
+    from worldgym.files import output_folder
+    from worldgym.pretrain import loop
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    output_folder(config.out)  # said now, not after the data set was encoded
+    return loop.train(_task(config, loop.pick_device(config.device)), config, command)
 
 
 def _task(config: RunConfig, device: object) -> object:
@@ -29,22 +55,6 @@ def _task(config: RunConfig, device: object) -> object:
     else:
         from worldgym.pretrain.diffusion_task import DiffusionTask as Chosen
     return Chosen(config, device)
-
-
-@exit_with_sentence
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command; `arguments` as on the command line."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    config = tyro.cli(Command, args=arguments, prog="python -m worldgym.pretrain", description=__doc__)
-    import torch
-
-    from worldgym.pretrain import loop
-
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = loop.pick_device(config.device)
-    path = loop.train(_task(config, device), config, shlex.join(["python", "-m", "worldgym.pretrain", *arguments]))
-    print(path)
 
 
 if __name__ == "__main__":

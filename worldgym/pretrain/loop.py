@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -42,18 +43,17 @@ def train(task: Task, config: RunConfig, command: str) -> Path:
         InputError: the folder cannot be written, or holds a run and `resume` is not set, or one that does not match.
         SystemExit: stopped by SIGINT or SIGTERM, after saving.
     """
-    folder = output_folder(config.out)
-    device = pick_device(config.device)
-    run = _start(task, config, folder, device)
-    report = Report(folder, f"{config.learner} {config.preset}", run.step, config.steps)
+    output_folder(config.out)
+    run = _start(task, config)
+    report = Report(config.out, f"{config.learner} {config.preset}", run.step, config.steps)
     try:
         with _signals() as stop:
-            _loop(task, config, run, report, folder, device, stop)
+            _loop(task, config, run, report, stop)
         if stop:
-            _save(task, config, run, folder)
-            report.bar.write(f"stopped at step {run.step}; the same command with --resume goes on")
+            _save(task, config, run)
+            report.bar.write(f"stopped at step {run.step}; the same command with --resume goes on", file=sys.stderr)
             raise SystemExit(128 + stop[0])
-        return _finish(task, config, run, report, folder, command)
+        return _finish(task, config, run, report, command)
     finally:
         report.close()
 
@@ -68,7 +68,8 @@ def pick_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is not there; use --device cpu or auto") from None
 
 
-def _start(task: Task, config: RunConfig, folder: Path, device: torch.device) -> RunState:
+def _start(task: Task, config: RunConfig) -> RunState:
+    folder, device = config.out, pick_device(config.device)
     with _seeded(config.seed, "weights"):
         module = task.build().to(device).train()
     optimizers = optim.make(module, config.optimizer, config.lr, config.muon_lr, config.weight_decay)
@@ -83,32 +84,29 @@ def _start(task: Task, config: RunConfig, folder: Path, device: torch.device) ->
     return run
 
 
-def _loop(
-    task: Task, config: RunConfig, run: RunState, report: Report, folder: Path, device: torch.device, stop: list
-) -> None:
+def _loop(task: Task, config: RunConfig, run: RunState, report: Report, stop: list[int]) -> None:
     budget, clock = config.budget, time.monotonic()
     before = run.seconds
     saved = validated = clock
     while (share := budget.share(run.step, run.seconds)) < 1 and not stop:
         rate = schedule.learning_rate(share, config.warmup, config.final_lr)
-        loss, logs = update(task, config, run, rate, share, device)
+        loss, logs = update(task, config, run, rate, share)
         now = time.monotonic()
         run.seconds = before + now - clock
         if report.due() or now - saved >= config.save_every:
             values = {"loss": _finite(loss, run.step), "lr": rate * config.lr, **{k: float(v) for k, v in logs.items()}}
             report.step(run.step, budget.total(run.step, run.seconds), values, run.seconds)
         if now - saved >= config.save_every:
-            _save(task, config, run, folder)
+            _save(task, config, run)
             saved = time.monotonic()
         if now - validated >= config.validate_every:
             report.scores(run.step, evaluate(task, run), run.seconds)
             validated = time.monotonic()
 
 
-def update(
-    task: Task, config: RunConfig, run: RunState, rate: float, share: float, device: torch.device
-) -> tuple[torch.Tensor, dict]:
+def update(task: Task, config: RunConfig, run: RunState, rate: float, share: float) -> tuple[torch.Tensor, dict]:
     """One step: loss, gradient, clipped update, averaged weights. Randomness depends on (seed, step) only."""
+    device = next(run.module.parameters()).device
     optim.set_rate(run.optimizers, rate)
     with _seeded(config.seed, "step", run.step), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         loss, logs = task.loss(run.module, run.step, share)
@@ -134,19 +132,19 @@ def evaluate(task: Task, run: RunState) -> dict[str, float]:
         run.module.train()
 
 
-def _finish(task: Task, config: RunConfig, run: RunState, report: Report, folder: Path, command: str) -> Path:
-    _save(task, config, run, folder)
+def _finish(task: Task, config: RunConfig, run: RunState, report: Report, command: str) -> Path:
+    _save(task, config, run)
     scores = evaluate(task, run)
     report.scores(run.step, scores, run.seconds)
-    path = folder / "model.safetensors"
+    path = config.out / "model.safetensors"
     path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for
     checkpoint.save(path, run.module, task.kind, task.origin, tensors=run.average.tensors)
     card.write(path, config, task, run, scores, command)
     return path
 
 
-def _save(task: Task, config: RunConfig, run: RunState, folder: Path) -> None:
-    run.save(folder / "run.safetensors", {**config.fixed(), **task.origin})
+def _save(task: Task, config: RunConfig, run: RunState) -> None:
+    run.save(config.out / "run.safetensors", {**config.fixed(), **task.origin})
 
 
 def _finite(loss: torch.Tensor, step: int) -> float:

@@ -94,17 +94,18 @@ class Split:
 
 
 def split(module: nn.Module) -> Split:
-    """Sort parameters: matrices of numbered blocks, other tensors of 2 and more axes, vectors and embeddings.
+    """Sort parameters: matrices of repeated blocks, other tensors of 2 and more axes, vectors and embeddings.
 
-    Hidden matrices are those inside a numbered block ("layers.0.mlp.up.weight"); embeddings, heads and adaLN tables
-    are no maps between hidden spaces and are left to AdamW.
+    Repeated blocks are the members of an `nn.ModuleList`; embeddings, heads and adaLN tables are no maps between hidden
+    spaces and are left to AdamW.
     """
+    blocks = tuple(f"{name}." for name, m in module.named_modules() if isinstance(m, nn.ModuleList))
     embeddings = {id(p) for m in module.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     lists = {"matrices": [], "decayed": [], "plain": []}
     for name, parameter in module.named_parameters():
         if id(parameter) in embeddings or parameter.ndim < 2:
             lists["plain"].append(name)
-        elif parameter.ndim == 2 and re.search(r"\.\d+\.", name) and not re.search(r"embed|head|modulation|ada", name):
+        elif parameter.ndim == 2 and name.startswith(blocks) and not re.search(r"embed|head|modulation", name):
             lists["matrices"].append(name)
         else:
             lists["decayed"].append(name)

@@ -1,0 +1,173 @@
+"""Models by name: bundled ones, files, and published ones.
+
+- `load(name)`: a world model, codec or judge, ready to use. `names()`: what is bundled.
+- `locate(name)`: the file behind a name. `card(path)`: its card.
+
+Bundled files lie in `weights/<world>/<name>.safetensors`, each with a card (.json) that tells where it comes from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from worldgym.errors import InputError, unknown
+from worldgym.files import sha256
+from worldgym.models import checkpoint
+from worldgym.models.world_model import WorldModel
+
+WEIGHTS = Path(__file__).parent / "weights"
+# By name, because a judge's room imports this one and not the other way round.
+CLASSES = {
+    "frame-codec": ("worldgym.models.codec", "FrameCodec"),
+    "latent-codec": ("worldgym.models.codec", "LatentCodec"),
+    "token": ("worldgym.models.token_model", "TokenModel"),
+    "diffusion": ("worldgym.models.frame_diffusion", "FrameDiffusion"),
+    "inverse-dynamics": ("worldgym.judges.inverse_dynamics", "InverseDynamics"),
+}
+CODEC_OF = {"token": "frame-codec", "diffusion": "latent-codec"}
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pkl")
+
+
+def names() -> list[str]:
+    """Names of the bundled models."""
+    return sorted(path.relative_to(WEIGHTS).with_suffix("").as_posix() for path in WEIGHTS.glob("*/*.safetensors"))
+
+
+def load(name: str | Path, device: str | torch.device = "cpu", codec: str | Path | nn.Module | None = None) -> Any:
+    """Load a model: frozen, in eval mode, float32.
+
+    Args:
+        name: a bundled name ("doom-rooms/token-nano"), the path of a .safetensors file or of a training run's folder, or
+            "hf://org/name/file.safetensors".
+        device: where to put it.
+        codec: for a token or diffusion model, another codec (name, path or module) than the one it was trained with.
+
+    Returns:
+        A `WorldModel` for kinds "token" and "diffusion"; for codecs and judges the module itself.
+
+    Raises:
+        InputError: there is no such model, or its file is damaged, foreign, or not what its card says.
+    """
+    module, kind, metadata = _module(locate(name), device)
+    if kind not in CODEC_OF:
+        return module
+    if codec is None:
+        codec = _own_codec(str(name), metadata)
+    if not isinstance(codec, nn.Module):
+        codec = load_codec(codec, CODEC_OF[kind], device)
+    return WorldModel(str(name), kind, module, codec.to(device))
+
+
+def load_codec(name: str | Path, kind: str, device: str | torch.device = "cpu") -> nn.Module:
+    """Load a codec of this kind ("frame-codec" or "latent-codec").
+
+    Raises:
+        InputError: as `load`, or the file holds something else.
+    """
+    module, found, _ = _module(locate(name), device)
+    if found != kind:
+        raise InputError(f"{str(name)!r} is a {found}, but a {kind} is needed here")
+    return module
+
+
+def locate(name: str | Path) -> Path:
+    """The file behind a name, path or hf:// address.
+
+    Raises:
+        InputError: there is none; names the nearest bundled model.
+    """
+    text = str(name)
+    if text.startswith("hf://"):
+        return _download(text)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    bundled = WEIGHTS / f"{text}.safetensors"
+    if path.is_file() or not bundled.is_file() and _is_path(text):
+        return path  # a missing file is reported by who reads it
+    if not bundled.is_file():
+        raise unknown("model", text, names())
+    return bundled
+
+
+def card(path: Path) -> dict[str, Any] | None:
+    """The card beside a model file, or None.
+
+    Raises:
+        InputError: the card is damaged, or the file is not the one it was written for.
+    """
+    beside = path.with_suffix(".json")
+    if not beside.is_file() or path.suffix != ".safetensors":
+        return None
+    try:
+        values = json.loads(beside.read_text())
+        expected = values["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"the card {str(beside)!r} is damaged: no JSON with a sha256") from None
+    if path.is_file() and sha256(path) != expected:
+        raise InputError(
+            f"{str(path)!r} is not the file its card describes (sha256 differs): it was changed or damaged; "
+            "restore it, or delete the card to load it all the same"
+        )
+    return values
+
+
+def _module(path: Path, device: str | torch.device) -> tuple[nn.Module, str, dict]:
+    config, kind, tensors, metadata = checkpoint.read(path)
+    card(path)
+    if kind not in CLASSES:
+        raise unknown(f"kind of model in {str(path)!r}:", str(kind), CLASSES)
+    room, cls = CLASSES[kind]
+    module = checkpoint.build(getattr(importlib.import_module(room), cls), config, tensors, str(path))
+    return module.to(device), kind, metadata
+
+
+def _own_codec(name: str, metadata: dict) -> str:
+    codec, digest = metadata.get("codec"), metadata.get("codec_sha256")
+    if codec is None:
+        raise InputError(f"{name!r} does not say which codec it was trained with; give one: load({name!r}, codec=…)")
+    try:
+        found = sha256(locate(codec)) if digest else None
+    except (InputError, OSError):
+        raise InputError(
+            f"{name!r} was trained with the codec {codec!r}, which is not here; give it: load({name!r}, codec=…)"
+        ) from None
+    if found != digest:
+        raise InputError(
+            f"{name!r} was trained with another codec than {codec!r} is now (sha256 differs); its pictures would be wrong; "
+            f"give the right one: load({name!r}, codec=…)"
+        )
+    return codec
+
+
+def _in_folder(folder: Path) -> Path:
+    path = folder / "model.safetensors"
+    if path.is_file():
+        return path
+    if (folder / "run.safetensors").is_file():
+        raise InputError(f"the run in {str(folder)!r} is not finished; go on with it by --resume")
+    raise InputError(f"the folder {str(folder)!r} holds no model.safetensors")
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(ENDINGS) or text.startswith((".", "/", "~"))
+
+
+def _download(address: str) -> Path:
+    parts = address.removeprefix("hf://").split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise InputError(f"{address!r} is no address of a model; write hf://org/name/file.safetensors")
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise InputError(f'loading {address!r} needs huggingface_hub: pip install "worldgym[hub]"') from None
+    try:
+        return Path(hf_hub_download("/".join(parts[:2]), parts[2]))
+    except Exception as error:  # the hub's errors have no common base; all mean: could not fetch
+        raise InputError(f"could not fetch {address!r}: {type(error).__name__}: {str(error).splitlines()[0]}") from None

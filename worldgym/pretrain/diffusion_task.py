@@ -1,0 +1,46 @@
+"""Training a frame diffusion model on windows of latents.
+
+- `DiffusionTask`: flow matching; validated on whole held-out clips with fixed noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from worldgym import rng
+from worldgym.models.frame_diffusion import PRESETS, FrameDiffusion
+from worldgym.pretrain.config import DiffusionRunConfig
+from worldgym.pretrain.networks import configure
+from worldgym.pretrain.windows import Windows
+
+
+class DiffusionTask:
+    """Latents and actions to velocities; see `worldgym.pretrain.task.Task`."""
+
+    kind = "diffusion"
+
+    def __init__(self, config: DiffusionRunConfig, device: torch.device):
+        self.config, self.device = config, device
+        self.windows = Windows(config, device, "latent-codec")
+        self.origin = self.windows.origin
+
+    def build(self) -> nn.Module:
+        """A `FrameDiffusion` for the codec's latents and the store's action spec."""
+        codec, store = self.windows.codec, self.windows.clips.store
+        known = {"channels": codec.channels, "grid": tuple(codec.grid), "spec": store.spec.name}
+        return FrameDiffusion(configure(PRESETS, self.config.preset, self.config.override, **known))
+
+    def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
+        """Mean squared error of the velocity; logs the window's length."""
+        latents, actions = self.windows.batch(step, share)
+        return module.loss(latents, actions, self._noise("noise", step)), {"window": latents.shape[1]}
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Mean squared error of the velocity over whole held-out clips; the same noise at every validation."""
+        pieces, noise = self.windows.held_out(), self._noise("validation")
+        total = sum(float(module.loss(latents, actions, noise)) * len(latents) for latents, actions in pieces)
+        return {"loss": total / sum(len(latents) for latents, _ in pieces)}
+
+    def _noise(self, *names: object) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(rng.torch_seed(self.config.seed, *names))

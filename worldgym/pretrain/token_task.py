@@ -1,0 +1,44 @@
+"""Training a token model on windows of codes.
+
+- `TokenTask`: cross-entropy on image codes; validated on whole held-out clips.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from worldgym.models.token_model import PRESETS, TokenModel
+from worldgym.pretrain.config import TokenRunConfig
+from worldgym.pretrain.networks import configure
+from worldgym.pretrain.windows import Windows
+
+
+class TokenTask:
+    """Codes and actions to the next code; see `worldgym.pretrain.task.Task`."""
+
+    kind = "token"
+
+    def __init__(self, config: TokenRunConfig, device: torch.device):
+        self.config = config
+        self.windows = Windows(config, device, "frame-codec")
+        self.origin = self.windows.origin
+
+    def build(self) -> nn.Module:
+        """A `TokenModel` for the codec's codes and the store's action spec."""
+        codec, store = self.windows.codec, self.windows.clips.store
+        known = {"codes": codec.codes, "codes_per_frame": math.prod(codec.grid), "spec": store.spec.name}
+        return TokenModel(configure(PRESETS, self.config.preset, self.config.override, **known))
+
+    def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
+        """Cross-entropy in nats per code; logs the window's length."""
+        codes, actions = self.windows.batch(step, share)
+        return module.loss(codes, actions), {"window": codes.shape[1]}
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Cross-entropy in nats per code over whole held-out clips (teacher forcing)."""
+        pieces = self.windows.held_out()
+        total = sum(float(module.loss(codes, actions)) * len(codes) for codes, actions in pieces)
+        return {"loss": total / sum(len(codes) for codes, _ in pieces)}
