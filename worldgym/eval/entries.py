@@ -105,3 +105,8 @@ def generate(
             f"but uint8 frames of shape {wanted} (B, T, H, W, 3) are needed"
         )
     return np.concatenate([prefix, frames[:, given:]], axis=1)
+
+
+def weights(entry: Any) -> Any:
+    """sha256 of an entry's files as the zoo noted them on loading; None for a baseline."""
+    return getattr(entry, "sha256", None)

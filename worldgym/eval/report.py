@@ -70,7 +70,8 @@ def _way(rows: Sequence[Mapping], row: Mapping) -> str:
 def _notes(result: Mapping[str, Any]) -> str:
     boot = result["bootstrap"]
     return (
-        f"Brackets: {100 * boot['level']:.0f} % bootstrap intervals over clips ({boot['resamples']} resamples, {boot['refits']} for "
-        "the Frechet distance).\ntruth = the real video (ceiling); shuffled = the real video judged against another clip's actions "
-        "(floor).\n- = says nothing here, or a group that these clips never use."
+        f"[low, high]: {100 * boot['level']:.0f} % bootstrap intervals over clips ({boot['resamples']} resamples; "
+        f"{boot['refits']} for the Frechet distance).\n"
+        "truth: the real video (ceiling). shuffled: the real video judged against another clip's actions (floor).\n"
+        "-: says nothing here, or an action group that these clips never use."
     )
