@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +21,12 @@ from worldgym.errors import InputError
 from worldgym.models import flow
 from worldgym.models.clip_attention import Span, attend_sight, block_causal, clip_spans
 from worldgym.models.cuda_graph import GraphedStep
-from worldgym.models.frame_diffusion import FrameDiffusion
 from worldgym.models.kv_cache import KVCache
 from worldgym.models.samplers import Sampler, sampler
 from worldgym.rng import RowNoise
+
+if TYPE_CHECKING:
+    from worldgym.models.frame_diffusion import FrameDiffusion
 
 
 class Rollout:

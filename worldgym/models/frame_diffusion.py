@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from worldgym import actions as action_specs
 from worldgym.errors import InputError
-from worldgym.models import flow
+from worldgym.models import clip_rollout, flow
 from worldgym.models.clip_attention import Span, attend_sight, beside, block_causal, clip_spans
 from worldgym.rng import RowNoise
 
@@ -307,9 +307,7 @@ class FrameDiffusion(nn.Module):
         Returns:
             (B, T, C, h, w), prefix included.
         """
-        from worldgym.models.clip_rollout import generate
-
-        return generate(self, latents, actions, noise, steps, sampler, cache, shift, context_noise)
+        return clip_rollout.generate(self, latents, actions, noise, steps, sampler, cache, shift, context_noise)
 
     def action_ids(self, actions: Tensor, first: bool = True) -> Tensor:
         """Rows of the action embedding for every frame: (B, T-1, A) -> (B, T, A); without `first`, frame 0 is left out."""
