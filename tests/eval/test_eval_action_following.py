@@ -19,9 +19,7 @@ def noisy(given, rng, share=0.4):
 def by_sklearn(given, predicted, groups):
     """MineWorld's protocol, written with scikit-learn: labels of all clips put together, macro, mean over groups."""
     rows = [
-        precision_recall_fscore_support(
-            given[..., g].ravel(), predicted[..., g].ravel(), average="macro", zero_division=0
-        )[:3]
+        precision_recall_fscore_support(given[..., g].ravel(), predicted[..., g].ravel(), average="macro", zero_division=0)[:3]
         for g in groups
     ]
     return np.array(rows, float)

@@ -19,7 +19,7 @@ def test_confusion_bootstrap_equals_naive_resampling_with_scikit_learn():
     rng = np.random.default_rng(1)
     given = random_actions(8, 5, rng)
     predicted = np.where(rng.random(given.shape) < 0.5, random_actions(8, 5, rng), given)
-    boot = Bootstrap.draw(8, 40, rng)
+    boot = Bootstrap.draw(8, 20, rng)
     score = boot.summed(following.confusions(given, predicted, DOOM), f1_of)
 
     def naive(rows):

@@ -1,7 +1,7 @@
 """Who answers: models by name or path, and baselines that need no training.
 
 - `Generator`: the one method that an entry has. `LastFrame`: the baseline that repeats the last given frame.
-- `load(name, suite, device)`: an entry that fits the suite. `generate(...)`: its frames, checked.
+- `load(name, suite, device)`: an entry that fits the suite. `generate(...)`: its frames, checked. `weights(name)`: a hash.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from worldgym import files
 from worldgym.errors import InputError
 from worldgym.eval.suite import Suite
 
@@ -107,6 +108,8 @@ def generate(
     return np.concatenate([prefix, frames[:, given:]], axis=1)
 
 
-def weights(entry: Any) -> Any:
-    """sha256 of an entry's files as the zoo noted them on loading; None for a baseline."""
-    return getattr(entry, "sha256", None)
+def weights(name: str) -> str | None:
+    """sha256 of a model's or judge's file; None for a baseline."""
+    from worldgym.models import zoo
+
+    return None if name in BASELINES else files.sha256(zoo.locate(name))

@@ -65,7 +65,7 @@ def run(job: Job) -> record.Result:
     prompts = record_clips(ready.suite, job.seed, ready.clips)
     recorded = time.perf_counter() - clock
     answers = runner.run(ready.suite, prompts, ready.judge, ready.models, job.seed, job.batch, ready.device)
-    weights = {name: entries.weights(model) for name, model in {ready.suite.judge: ready.judge, **ready.models}.items()}
+    weights = {name: entries.weights(name) for name in (ready.suite.judge, *ready.models)}
     times = {"started": started.isoformat(timespec="seconds"), "prepare_s": round(recorded, 3)}
     times["total_s"] = round(time.perf_counter() - clock, 3)
     result = record.Result(ready.suite, prompts, answers, job.seed, job.batch, ready.device, weights, times)

@@ -43,7 +43,7 @@ class Result:
     device: str
     """Where models and judge ran."""
     weights: Mapping[str, Any]
-    """Name of judge or model -> its files' sha256, or None for a baseline."""
+    """Name of judge or model -> its file's sha256, or None for a baseline."""
     time: Mapping[str, Any]
     """When it started and how long it took."""
 

@@ -1,0 +1,70 @@
+"""Suites: every shipped one loads, and a broken one says what is wrong."""
+
+import hashlib
+
+import pytest
+
+from worldgym import actions
+from worldgym.errors import InputError
+from worldgym.eval import scores
+from worldgym.eval import suite as suites
+
+GOOD = (suites.FOLDER / "action-following-doom-rooms-v1.toml").read_text()
+
+
+@pytest.mark.parametrize("name", suites.names())
+def test_every_shipped_suite_loads(name):
+    suite = suites.load(name)
+    scores.check(suite.metrics)
+    actions.spec(suite.spec)
+    assert suite.name == name and suite.version >= 1
+    assert suite.sha256 == hashlib.sha256((suites.FOLDER / f"{name}.toml").read_bytes()).hexdigest()
+
+
+def test_the_protocol_of_version_1():
+    """One frame and 15 actions -> 16 frames; MineWorld's and NFD's sampling."""
+    suite = suites.load("action-following-doom-rooms-v1")
+    assert (suite.prefix, suite.frames, suite.size, suite.judge) == (1, 16, (56, 96), "doom-rooms/idm-heldout")
+    assert suite.sampling == {"token": {"top_p": 0.8, "temperature": 1.0}, "diffusion": {"sampler": "dpm++", "steps": 18}}
+
+
+def test_unknown_name_says_the_nearest():
+    with pytest.raises(
+        InputError, match="unknown suite 'action-folowing-doom'; did you mean 'action-following-doom-rooms-v1'"
+    ):
+        suites.load("action-folowing-doom")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('name = "', "name = ", "is not TOML"),
+        ("prefix = 1 ", "", "lacks field 'prefix'"),
+        ("prefix = 1 ", "prefix = 16 ", "prefix 16 must be at least 1 and less than frames 16"),
+        ("prefix = 1 ", 'prefix = "one" ', "is not a suite"),
+        ("clips = 96", "clips = 1", "clips 1 must be at least 2"),
+        ("clips = 96", "clips = 96\nextra = 1", "has the unknown field 'extra'"),
+        ("[56, 96]", "[56]", "must be \\[height, width\\]"),
+        ("level = 0.95", "level = 95", "level must lie in"),
+        ("level = 0.95", "depth = 95", "is not a suite"),
+        ("[sampling.token]", "[sampled.token]", "has the unknown field 'sampled'"),
+        ('rooms-v1"', 'rooms"', "must end in its version"),
+    ],
+)
+def test_a_broken_file_says_what_is_wrong(tmp_path, old, new, sentence):
+    path = tmp_path / "mine-v1.toml"
+    path.write_text(GOOD)
+    assert suites.load(str(path)).frames == 16
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(InputError, match=sentence):
+        suites.load(str(path))
+
+
+def test_seeds_are_different_stable_and_reserved():
+    suite = suites.load("action-following-doom-rooms-v1")
+    split = lambda seed: "test" if seed % 10 == 9 else "train"  # noqa: E731
+    many, few = suites.suite_seeds(suite, 0, 200, split), suites.suite_seeds(suite, 0, 50, split)
+    assert len(set(many)) == 200 and many[:50] == few
+    assert all(split(seed) == "test" and suites.FIRST_SEED <= seed < 2**31 for seed in many)
+    assert suites.suite_seeds(suite, 1, 50, split) != few
+    assert suites.suite_seeds(suite, 0, 50) == few  # the library's own rule
