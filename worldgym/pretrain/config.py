@@ -143,5 +143,7 @@ class JudgeRunConfig(RunConfig):
 
     learner: ClassVar[str] = "judge"
     batch_frames: int = 256
+    window: int = 16
+    """Frames per training window, sampled anywhere in a clip."""
     split_half: Literal["0", "1", "none"] = "none"
     """Which half of the training seeds to use; a reward and the judge that evaluates it take different ones."""

@@ -1,6 +1,6 @@
 """Training an inverse dynamics model: which actions are behind a clip.
 
-- `JudgeTask`: whole clips of (half of) the training seeds; validated by macro F1 and camera error.
+- `JudgeTask`: windows of clips of (half of) the training seeds; validated by macro F1 and camera error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import f1_score
 from torch import nn
 
+from worldgym import rng
 from worldgym.actions import ActionSpec
 from worldgym.judges import inverse_dynamics
 from worldgym.pretrain.clips import Clips
@@ -18,33 +19,45 @@ from worldgym.pretrain.networks import configure
 
 
 class JudgeTask:
-    """Clips to actions; see `worldgym.pretrain.task.Task`."""
+    """Windows of clips to actions; see `worldgym.pretrain.task.Task`."""
 
     kind = "inverse-dynamics"
 
     def __init__(self, config: JudgeRunConfig, device: torch.device):
         self.config, self.device = config, device
         self.clips = Clips.open(config.data, config.split_half)
+        self.length = min(config.window, self.clips.length)
         self.origin = {**self.clips.origin, "split_half": config.split_half}
 
     def build(self) -> nn.Module:
         """An `InverseDynamics` for the store's action spec and clip length."""
-        known = {"spec": self.clips.store.spec.name, "frames": self.clips.length}
+        known = {"spec": self.clips.store.spec.name, "frames": self.length, **self.clips.picture}
         return inverse_dynamics.InverseDynamics(
             configure(inverse_dynamics.PRESETS, self.config.preset, self.config.override, **known)
         )
 
     def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
-        """The judge's own loss on whole clips."""
-        clips = self.clips.rows(self.config.seed, step, max(1, self.config.batch_frames // self.clips.length))
-        return module.loss(self.clips.frames(clips, self.device), self.clips.actions(clips, self.device))
+        """The judge's own loss on windows, each from another clip and beginning anywhere in it."""
+        window = self._window
+        clips = self.clips.rows(self.config.seed, step, max(1, self.config.batch_frames // window))
+        starts = rng.generator(self.config.seed, "starts", step).integers(self.clips.length - window + 1, size=len(clips))
+        moments = starts[:, None] + np.arange(window)
+        frames = torch.from_numpy(self.clips.store.frames[clips[:, None], moments])
+        actions = torch.from_numpy(self.clips.store.actions[clips[:, None], moments[:, :-1]])
+        return module.loss(frames.to(self.device), actions.to(self.device))
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Scores of the judge's labels on held-out clips."""
-        clips = self.clips.held_out(self.config.validate_frames // self.clips.length)
+        window = self._window
+        clips = self.clips.held_out(self.config.validate_frames // window)
         pieces = np.array_split(clips, max(1, len(clips) // 16))
-        labels = [module.labels(self.clips.frames(piece, self.device)).cpu().numpy() for piece in pieces]
-        return scores(self.clips.store.spec, self.clips.store.actions[clips], np.concatenate(labels))
+        labels = [module.labels(self.clips.frames(piece, self.device)[:, :window]).cpu().numpy() for piece in pieces]
+        truth = self.clips.store.actions[clips, : window - 1]
+        return scores(self.clips.store.spec, truth, np.concatenate(labels))
+
+    @property
+    def _window(self) -> int:
+        return min(self.config.window, self.clips.length)
 
 
 def scores(spec: ActionSpec, truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:

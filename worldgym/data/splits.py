@@ -1,0 +1,28 @@
+"""Which split a world seed belongs to: by seed, never by frame, by arithmetic that nobody can get wrong.
+
+Of ten consecutive seeds eight are for training, one for validation, one for tests: seed % 10 in 0…7, 8, 9.
+"""
+
+from __future__ import annotations
+
+from worldgym.errors import unknown
+
+SPLITS = {"train": tuple(range(8)), "validation": (8,), "test": (9,)}
+
+
+def split_of_seed(seed: int) -> str:
+    """ "train", "validation" or "test"."""
+    return next(name for name, digits in SPLITS.items() if seed % 10 in digits)
+
+
+def seeds(split: str, start: int, count: int) -> list[int]:
+    """The first `count` seeds of a split that are at least `start`."""
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    digits = SPLITS[split]
+    found, seed = [], start
+    while len(found) < count:
+        if seed % 10 in digits:
+            found.append(seed)
+        seed += 1
+    return found
