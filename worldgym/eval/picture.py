@@ -10,6 +10,7 @@ amber for a camera bin next to the right one; "(word)" in red was given and not 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Sequence
 
@@ -51,7 +52,14 @@ def _even(value: int) -> int:
     return value + value % 2
 
 
-PICTURE, VIDEO = Layout(scale=2, font=11), Layout(scale=4, font=17)
+PICTURE, VIDEO = Layout(scale=2, font=12), Layout(scale=3, font=15)
+LEGEND = [
+    ("under each frame what the judge read:", GREY),
+    ("as given,", GREEN),
+    ("not as given,", RED),
+    ("(given but not read),", RED),
+    ("camera one bin off", AMBER),
+]
 COLUMNS = 8  # frames of the picture side by side
 MARGIN = 96  # for names, left of the frames
 
@@ -82,9 +90,14 @@ def _label(column: object, value: int) -> str:
     return column.labels[value] if value else ""
 
 
+@functools.lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
 def _write(canvas: Image.Image, x: int, y: int, width: int, text: Sequence[Word], layout: Layout) -> None:
     """Words in their colours, broken into at most `LINES` lines."""
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(layout.font)
+    pen, font = ImageDraw.Draw(canvas), _font(layout.font)
     left, line, space = x, 0, pen.textlength(" ", font)
     for word, colour in text:
         length = pen.textlength(word, font)
@@ -129,25 +142,26 @@ def draw(answers: Sequence[Answer], prompts: Prompts, path: str | os.PathLike, c
     """Write the PNG: per clip the given actions, then truth and every model, eight frames to a line."""
     shown = _shown(answers)
     picks = chosen(shown[0].judged.given, clips, len(shown[0].judged.spec.groups))
-    strips = []
-    for clip in picks:
-        strips += list(_block(shown, prompts, clip))
+    strips = [strip for clip in picks for strip in _block(shown, prompts, clip)]
+    strips.append(_line(LEGEND, strips[0].width))
     canvas = Image.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), BACKGROUND)
     y = 0
     for strip in strips:
         canvas.paste(strip, (0, y))
         y += strip.height
     with atomic_path(path) as temporary:
-        canvas.save(temporary, format="PNG", optimize=True)
+        canvas.save(temporary, format="PNG")
 
 
 def _block(shown: Sequence[Answer], prompts: Prompts, clip: int) -> Iterator[Image.Image]:
     """Strips of one clip, top to bottom."""
     prefix, frames = prompts.prefix.shape[1], prompts.truth.shape[1]
     asked = _asked(shown[0], clip, prefix)
+    width = MARGIN + min(COLUMNS, frames) * PICTURE.tile(*prompts.truth.shape[2:4])[1]
+    yield _line([(f"clip {prompts.ids[clip]}", GREY)], width)
     for first in range(0, frames, COLUMNS):
         columns = range(first, min(first + COLUMNS, frames))
-        yield _strip(f"asked for\n({prompts.ids[clip]})", [_text_tile(asked[t], prompts, PICTURE) for t in columns])
+        yield _strip("asked for", [_text_tile(asked[t], prompts, PICTURE) for t in columns])
         for answer in shown:
             captions = _captions(answer, clip, prefix)
             yield _strip(answer.name, [_tile(answer.frames[clip, t], captions[t], PICTURE) for t in columns])
@@ -160,12 +174,17 @@ def _text_tile(text: Sequence[Word], prompts: Prompts, layout: Layout) -> Image.
     return canvas
 
 
+def _line(text: Sequence[Word], width: int) -> Image.Image:
+    """One line of words over the whole width."""
+    canvas = Image.new("RGB", (width, PICTURE.line + 2 * GAP), BACKGROUND)
+    _write(canvas, 2, GAP, width, text, PICTURE)
+    return canvas
+
+
 def _strip(name: str, tiles: Sequence[Image.Image]) -> Image.Image:
     """A name, then tiles from left to right."""
     canvas = Image.new("RGB", (MARGIN + sum(t.width for t in tiles), tiles[0].height), BACKGROUND)
-    font = ImageFont.load_default(PICTURE.font)
-    text = name.replace("/", "/\n")
-    ImageDraw.Draw(canvas).multiline_text((2, 2), text, BLACK, font)
+    ImageDraw.Draw(canvas).multiline_text((2, 2), name.replace("/", "/\n"), BLACK, _font(PICTURE.font))
     for i, tile in enumerate(tiles):
         canvas.paste(tile, (MARGIN + i * tile.width, 0))
     return canvas
@@ -178,7 +197,9 @@ def film(answers: Sequence[Answer], prompts: Prompts, path: str | os.PathLike, c
     stills = (still for clip in picks for still in _stills(shown, prompts, clip))
     first = next(stills)
     with atomic_path(path) as temporary:
-        options = {"fps": fps, "codec": "libx264", "macro_block_size": 2, "quality": 8, "output_params": ["-f", "mp4"]}
+        # The name ends in .tmp-…, so the container is named.
+        output = ["-f", "mp4", "-preset", "veryfast", "-movflags", "+faststart"]
+        options = {"fps": fps, "codec": "libx264", "macro_block_size": 2, "quality": 7, "output_params": output}
         writer = imageio_ffmpeg.write_frames(os.fspath(temporary), (first.shape[1], first.shape[0]), **options)
         writer.send(None)
         writer.send(first)

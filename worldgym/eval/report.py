@@ -35,8 +35,8 @@ def _block(rows: Sequence[Mapping], shown: Sequence[Mapping]) -> str:
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    texts = ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([texts[0], "-" * (sum(widths) + 3 * (len(widths) - 1)), *texts[1:]])
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([texts[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *texts[1:]])
 
 
 def _cell(score: Mapping[str, Any] | None) -> str:
@@ -49,8 +49,9 @@ def _cell(score: Mapping[str, Any] | None) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three places below 10, fewer above, so that columns stay narrow."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
+    """Three places and no leading zero below 10, fewer places above: columns stay narrow."""
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
 def _ends(rows: Sequence[Mapping]) -> tuple[float, float] | None:
