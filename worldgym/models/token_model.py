@@ -149,7 +149,7 @@ class TokenModel(nn.Module):
 
     def sequence(self, codes: Tensor, actions: Tensor) -> Tensor:
         """Frames and actions in turn: (B, T, L), (B, T-1, A) -> (B, T * L + (T-1) * S) int64."""
-        self._check(codes, actions, frames=codes.shape[1])
+        self._check(codes, actions)
         later = torch.cat([self.segments(actions), codes[:, 1:]], -1)
         return torch.cat([codes[:, 0], later.flatten(1)], 1)
 
@@ -253,11 +253,12 @@ class TokenModel(nn.Module):
     def _code_logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.lm_head.weight[: self.config.codes])  # action tokens are never predicted
 
-    def _check(self, codes: Tensor, actions: Tensor, frames: int) -> None:
+    def _check(self, codes: Tensor, actions: Tensor, frames: int | None = None) -> None:
         """Say what is wrong with a batch; values are looked at on a CPU only, because reading them back waits for CUDA."""
         config = self.config
         if codes.ndim != 3 or codes.shape[2] != config.codes_per_frame or not codes.shape[1]:
             raise InputError(f"codes have shape {tuple(codes.shape)}, but this model needs (B, T, {config.codes_per_frame})")
+        frames = max(frames or 0, codes.shape[1])
         if actions.ndim != 3 or actions.shape[:2] != (len(codes), frames - 1):
             shape = (len(codes), frames - 1, len(config.action_tokens.spec.sizes))
             raise InputError(f"actions have shape {tuple(actions.shape)}, but {frames} frames need {shape}")
