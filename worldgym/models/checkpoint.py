@@ -83,6 +83,7 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, torch.Tensor], 
             save_file(plain, temporary, {KEY: json.dumps(metadata, sort_keys=True, allow_nan=False)})
         except SafetensorError as error:
             raise _as_os_error(error, path) from None
+        temporary.chmod(0o644)  # the library makes files that only their owner can read
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:

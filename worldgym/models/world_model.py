@@ -73,6 +73,9 @@ class WorldModel:
     def _check(self, prefix: Tensor, actions: np.ndarray, seeds: Sequence[int]) -> None:
         if prefix.ndim != 5 or prefix.shape[-1] != 3 or prefix.dtype != torch.uint8 or not prefix.shape[1]:
             raise InputError(f"prefix is {prefix.dtype} {list(prefix.shape)}, but must be uint8 (B, P, H, W, 3) with P >= 1")
+        size = (self.codec.config.height, self.codec.config.width)
+        if tuple(prefix.shape[2:4]) != size:
+            raise InputError(f"prefix has frames of {list(prefix.shape[2:4])} pixels, the codec reads {list(size)}")
         if actions.ndim != 3 or len(actions) != len(prefix) or actions.shape[1] < prefix.shape[1]:
             raise InputError(
                 f"actions have shape {list(actions.shape)}, but a prefix of shape {list(prefix.shape)} needs (B, T-1, A) "

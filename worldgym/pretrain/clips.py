@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from worldgym import rng
 from worldgym.data.clips import ClipStore
 from worldgym.errors import InputError
 from worldgym.pretrain.task import evenly, rows
@@ -53,6 +54,11 @@ class Clips:
         return self.store.frames.shape[1]
 
     @property
+    def picture(self) -> dict[str, int]:
+        """Height and width of a frame."""
+        return {"height": self.store.frames.shape[2], "width": self.store.frames.shape[3]}
+
+    @property
     def origin(self) -> dict:
         """JSON that identifies the data."""
         manifest = self.store.manifest
@@ -62,14 +68,20 @@ class Clips:
         """(count,) training clips of a step."""
         return self.train[rows(seed, step, count, len(self.train))]
 
-    def held_out(self, count: int) -> np.ndarray:
-        """At most `count` validation clips, evenly spaced."""
-        return self.validation[evenly(len(self.validation), max(1, count))]
+    def windows(self, seed: int, step: int, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Training clips of a step (count,), and for each the `length` frames (count, length) to look at, anywhere in it."""
+        starts = rng.generator(seed, "starts", step).integers(self.length - length + 1, size=count)
+        return self.rows(seed, step, count), starts[:, None] + np.arange(length)
 
-    def frames(self, clips: np.ndarray, device: torch.device) -> torch.Tensor:
-        """(B, T, H, W, 3) uint8 of whole clips."""
-        return torch.from_numpy(self.store.frames[clips]).to(device)
+    def held_out(self, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """At most `count` validation clips (m,), evenly spaced, and their first frames (m, length)."""
+        clips = self.validation[evenly(len(self.validation), max(1, count))]
+        return clips, np.broadcast_to(np.arange(length), (len(clips), length))
 
-    def actions(self, clips: np.ndarray, device: torch.device) -> torch.Tensor:
-        """(B, T-1, A) int64 of whole clips."""
-        return torch.from_numpy(self.store.actions[clips].astype(np.int64)).to(device)
+    def frames(self, clips: np.ndarray, moments: np.ndarray, device: torch.device) -> torch.Tensor:
+        """(B, t, H, W, 3) uint8 for clips (B,) and moments (B, t)."""
+        return torch.from_numpy(self.store.frames[clips[:, None], moments]).to(device)
+
+    def actions(self, clips: np.ndarray, moments: np.ndarray, device: torch.device) -> torch.Tensor:
+        """(B, t-1, A) int64, the actions between those moments."""
+        return torch.from_numpy(self.store.actions[clips[:, None], moments[:, :-1]].astype(np.int64)).to(device)

@@ -29,7 +29,7 @@ class CodecTask:
         """A `FrameCodec` or `LatentCodec` for frames of the store's size."""
         presets = codecs.FRAME_PRESETS if self.config.kind == "frame" else codecs.LATENT_PRESETS
         cls = codecs.FrameCodec if self.config.kind == "frame" else codecs.LatentCodec
-        return cls(configure(presets, self.config.preset, self.config.override))
+        return cls(configure(presets, self.config.preset, self.config.override, **self.clips.picture))
 
     def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
         """The codec's own loss on single frames, each from another clip."""
@@ -40,10 +40,10 @@ class CodecTask:
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Mean PSNR in dB over held-out frames, and the share of codes in use where there are codes."""
-        length = self.clips.length
+        clips, moments = self.clips.held_out(self.config.validate_frames // 4, min(4, self.clips.length))
         values, used = [], set()
-        for clip in self.clips.held_out(self.config.validate_frames // length):
-            frames = self.clips.frames(clip[None], self.device)[0]
+        for piece in zip(clips[:, None], moments[:, None], strict=True):
+            frames = self.clips.frames(*piece, self.device)[0]
             code = module.encode(frames)
             values.append(psnr(frames, module.decode(code)))
             if self.config.kind == "frame":

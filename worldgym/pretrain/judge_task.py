@@ -10,7 +10,6 @@ import torch
 from sklearn.metrics import f1_score
 from torch import nn
 
-from worldgym import rng
 from worldgym.actions import ActionSpec
 from worldgym.judges import inverse_dynamics
 from worldgym.pretrain.clips import Clips
@@ -38,26 +37,17 @@ class JudgeTask:
 
     def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
         """The judge's own loss on windows, each from another clip and beginning anywhere in it."""
-        window = self._window
-        clips = self.clips.rows(self.config.seed, step, max(1, self.config.batch_frames // window))
-        starts = rng.generator(self.config.seed, "starts", step).integers(self.clips.length - window + 1, size=len(clips))
-        moments = starts[:, None] + np.arange(window)
-        frames = torch.from_numpy(self.clips.store.frames[clips[:, None], moments])
-        actions = torch.from_numpy(self.clips.store.actions[clips[:, None], moments[:, :-1]])
-        return module.loss(frames.to(self.device), actions.to(self.device))
+        count = max(1, self.config.batch_frames // self.length)
+        clips, moments = self.clips.windows(self.config.seed, step, count, self.length)
+        return module.loss(*(read(clips, moments, self.device) for read in (self.clips.frames, self.clips.actions)))
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Scores of the judge's labels on held-out clips."""
-        window = self._window
-        clips = self.clips.held_out(self.config.validate_frames // window)
-        pieces = np.array_split(clips, max(1, len(clips) // 16))
-        labels = [module.labels(self.clips.frames(piece, self.device)[:, :window]).cpu().numpy() for piece in pieces]
-        truth = self.clips.store.actions[clips, : window - 1]
+        clips, moments = self.clips.held_out(self.config.validate_frames // self.length, self.length)
+        truth = self.clips.actions(clips, moments, torch.device("cpu")).numpy()
+        pieces = zip(*(np.array_split(x, max(1, len(clips) // 16)) for x in (clips, moments)), strict=True)
+        labels = [module.labels(self.clips.frames(*piece, self.device)).cpu().numpy() for piece in pieces]
         return scores(self.clips.store.spec, truth, np.concatenate(labels))
-
-    @property
-    def _window(self) -> int:
-        return min(self.config.window, self.clips.length)
 
 
 def scores(spec: ActionSpec, truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:

@@ -74,10 +74,13 @@ class RunState:
         for name, parameter, optimizer in self._owners():
             prefix = f"{name}/"
             found = {key[len(prefix) :]: t for key, t in moments.items() if key.startswith(prefix)}
-            # AdamW's step counter stays on the CPU, everything else lives beside its parameter.
-            optimizer.state[parameter] = {k: t if k == "step" else t.to(parameter.device) for k, t in found.items()}
-            if not found:
-                del optimizer.state[parameter]
+            if found:
+                optimizer.state[parameter] = {k: t if k == "step" else _beside(t, parameter) for k, t in found.items()}
+
+
+def _beside(tensor: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
+    """A moment on its parameter's device, in its memory layout, so that sums run in the same order as before."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from worldgym import rng
 from worldgym.files import sha256
 from worldgym.models import zoo
 from worldgym.pretrain import schedule
@@ -41,21 +40,22 @@ class Windows:
     def batch(self, step: int, share: float) -> Batch:
         """A step's windows of consecutive frames, anywhere in training clips: codes (B, t, …), actions (B, t-1, A)."""
         config = self.config
-        length = schedule.window(share, config.window, min(config.final_window, self.clips.length), config.final_share)
-        count = max(1, config.batch_frames // length)
-        clips = self.clips.rows(config.seed, step, count)
-        starts = rng.generator(config.seed, "starts", step).integers(self.clips.length - length + 1, size=count)
-        return self._cut(clips, starts, length)
+        length = schedule.window(share, config.window, self.longest, config.final_share)
+        return self._cut(*self.clips.windows(config.seed, step, max(1, config.batch_frames // length), length))
 
     def held_out(self) -> list[Batch]:
-        """Whole validation clips, in pieces of constant cost."""
-        config, length = self.config, self.clips.length
-        clips = self.clips.held_out(config.validate_frames // length)
-        pieces = np.array_split(clips, max(1, len(clips) * length // max(config.batch_frames, length)))
-        return [self._cut(piece, np.zeros(len(piece), np.int64), length) for piece in pieces]
+        """Validation clips at the final window, in pieces that cost as much as a step."""
+        clips, moments = self.clips.held_out(self.config.validate_frames // self.longest, self.longest)
+        pieces = max(1, moments.size // self.config.batch_frames)
+        return [
+            self._cut(*piece) for piece in zip(np.array_split(clips, pieces), np.array_split(moments, pieces), strict=True)
+        ]
 
-    def _cut(self, clips: np.ndarray, starts: np.ndarray, length: int) -> Batch:
-        moments = starts[:, None] + np.arange(length)
+    @property
+    def longest(self) -> int:
+        """Frames of the final window."""
+        return min(self.config.final_window, self.clips.length)
+
+    def _cut(self, clips: np.ndarray, moments: np.ndarray) -> Batch:
         codes = torch.from_numpy(self.codes[clips[:, None], moments]).to(self.device)
-        actions = self.clips.store.actions[clips[:, None], moments[:, :-1]].astype(np.int64)
-        return (codes.float() if codes.is_floating_point() else codes.long()), torch.from_numpy(actions).to(self.device)
+        return codes.float() if codes.is_floating_point() else codes.long(), self.clips.actions(clips, moments, self.device)

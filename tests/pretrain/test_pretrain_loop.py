@@ -1,0 +1,277 @@
+"""The loop: resuming, killing, stopping, and what it says about bad input."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pretrain_toys as toys
+import pytest
+import torch
+
+from worldgym.errors import InputError
+from worldgym.models import checkpoint
+from worldgym.pretrain import loop
+from worldgym.pretrain.config import RunConfig
+from worldgym.pretrain.report import read_log
+
+PROGRAM = [sys.executable, toys.__file__]
+
+
+def config(out: Path, **values) -> RunConfig:
+    values = {"steps": 12, "optimizer": "muon", "device": "cpu", **values}
+    return RunConfig(data=Path("-"), out=out, **values)
+
+
+def train(out: Path, task=None, **values) -> dict[str, torch.Tensor]:
+    path = loop.train(task or toys.ToyTask(), config(out, **values), "toy")
+    return checkpoint.read(path)[2]
+
+
+def stop_after(task: toys.ToyTask, step: int, number: int = signal.SIGTERM) -> toys.ToyTask:
+    """The task, sending a signal to this process at that step."""
+    plain = task.loss
+
+    def loss(module, now, share):
+        if now == step:
+            os.kill(os.getpid(), number)
+        return plain(module, now, share)
+
+    task.loss = loss
+    return task
+
+
+def equal(one: dict, two: dict) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_training_learns(tmp_path):
+    train(tmp_path / "short", steps=1)
+    train(tmp_path / "long", steps=200)
+    errors = [json.loads((tmp_path / n / "model.json").read_text())["scores"]["error"] for n in ("short", "long")]
+    assert errors[1] < 0.2 * errors[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, number):
+    """Bit for bit: weights, averages, momenta, dropout, data order, running statistics."""
+    whole = train(tmp_path / "whole")
+    with pytest.raises(SystemExit) as stopped:
+        train(tmp_path / "parts", stop_after(toys.ToyTask(), 4, number))
+    assert stopped.value.code == 128 + number
+    assert not (tmp_path / "parts" / "model.safetensors").exists()
+    assert equal(whole, train(tmp_path / "parts", resume=True))
+    runs = [checkpoint.read_tensors(tmp_path / n / "run.safetensors")[0] for n in ("whole", "parts")]
+    assert equal(*runs)
+
+
+def test_the_seed_decides(tmp_path):
+    same = [train(tmp_path / str(i), seed=seed) for i, seed in enumerate((0, 0, 1))]
+    assert equal(same[0], same[1])
+    assert not equal(same[0], same[2])
+
+
+def test_global_generators_are_untouched(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(tmp_path / "run", steps=3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_signal_handlers_are_put_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    train(tmp_path / "run", steps=1)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_minutes_count_over_restarts(tmp_path):
+    """0.5 s of budget, stopped after about half: the rest takes the rest, not the whole."""
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", stop_after(toys.ToyTask(pause=0.05), 5), steps=None, minutes=0.5 / 60)
+    seconds = checkpoint.read_tensors(tmp_path / "run" / "run.safetensors")[1]["run"]["seconds"]
+    assert 0.25 < seconds < 0.5
+    train(tmp_path / "run", toys.ToyTask(pause=0.05), steps=None, minutes=0.5 / 60, resume=True)
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert card["steps"] <= 11
+    assert card["minutes"] == pytest.approx(0.5 / 60, abs=0.3 / 60)
+
+
+def test_the_model_is_the_average(tmp_path):
+    model = train(tmp_path / "run")
+    run = checkpoint.read_tensors(tmp_path / "run" / "run.safetensors")[0]
+    assert equal(model, {n.removeprefix("average/"): t for n, t in run.items() if n.startswith("average/")})
+    assert not torch.equal(model["head.weight"], run["model/head.weight"])
+
+
+def test_validation_does_not_disturb_training(tmp_path):
+    assert equal(train(tmp_path / "none"), train(tmp_path / "often", validate_every=1e-9))
+
+
+def test_log_has_every_validation_and_no_doubles_after_a_resume(tmp_path):
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", stop_after(toys.ToyTask(), 6), validate_every=1e-9)
+    with open(tmp_path / "run" / "log.jsonl", "a") as file:
+        file.write('{"step": 9, "group": "validation"}\n{"step": 9, "gro')  # steps that a kill took back, a line cut off
+    train(tmp_path / "run", resume=True, validate_every=1e-9)
+    steps = [row["step"] for row in read_log(tmp_path / "run" / "log.jsonl") if row["group"] == "validation"]
+    assert steps == [*range(1, 13), 12]  # after every step, and the final one
+
+
+def test_card_says_what_was_done(tmp_path):
+    train(tmp_path / "run")
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    module = toys.Toy(toys.ToyConfig())
+    assert card["parameters"] == sum(p.numel() for p in module.parameters())
+    assert (card["steps"], card["kind"], card["command"]) == (12, "toy", "toy")
+    assert card["config"] == {"width": 8, "sizes": [2, 3]}
+    assert {"commit", "hardware", "versions", "data_sha256", "scores", "sha256", "settings"} <= card.keys()
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
+    train(tmp_path / "run")
+    with pytest.raises(InputError, match="already holds a run; add --resume"):
+        train(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("lr", 0.5), ("optimizer", "adamw"), ("override", ("width=4",))])
+def test_resume_with_other_settings_is_refused(tmp_path, name, value):
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", stop_after(toys.ToyTask(), 2))
+    with pytest.raises(InputError, match=f"started with {name} ="):
+        train(tmp_path / "run", resume=True, **{name: value})
+
+
+def test_resume_with_other_data_is_refused(tmp_path):
+    train(tmp_path / "run", steps=2)
+    task = toys.ToyTask()
+    task.origin = {"data_sha256": "other"}
+    with pytest.raises(InputError, match="started with data_sha256 = 'none', now it is 'other'"):
+        train(tmp_path / "run", task, resume=True)
+
+
+def test_more_steps_than_at_first_are_allowed(tmp_path):
+    train(tmp_path / "run", steps=3)
+    train(tmp_path / "run", steps=5, resume=True)
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["steps"] == 5
+
+
+def test_a_model_file_is_no_run(tmp_path):
+    train(tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").replace(tmp_path / "run" / "run.safetensors")
+    with pytest.raises(InputError, match="holds a model but no training state"):
+        train(tmp_path / "run", resume=True)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path):
+    train(tmp_path / "run")
+    path = tmp_path / "run" / "run.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="no whole safetensors file"):
+        train(tmp_path / "run", resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path):
+    task = toys.ToyTask()
+    task.loss = lambda module, step, share: (next(module.parameters()).sum() * float("nan"), {})
+    with pytest.raises(InputError, match="loss is nan at step 1"):
+        train(tmp_path / "run", task, save_every=1e-9)
+    assert not (tmp_path / "run" / "run.safetensors").exists()
+
+
+def test_unwritable_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to the output folder"):
+        train(tmp_path / "file" / "run")
+
+
+def test_unknown_device(tmp_path):
+    with pytest.raises(InputError, match="device 'cuda:77' is not there"):
+        train(tmp_path / "run", device="cuda:77")
+
+
+def test_full_disk_is_one_sentence_and_leaves_the_last_checkpoint(tmp_path):
+    """A limit on file sizes stands in for the full disk: the second checkpoint cannot be written."""
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit):
+        train(out, stop_after(toys.ToyTask(), 3))
+    before = (out / "run.safetensors").read_bytes()
+    limit = len(before) // 2
+    code = f"""
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+sys.argv = ["toy", {str(out)!r}, "--steps", "12", "--resume", "--pause", "0"]
+runpy.run_path({toys.__file__!r}, run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: File too large")
+    assert "Traceback" not in done.stderr
+    assert (out / "run.safetensors").read_bytes() == before
+    assert not list(out.glob("*.tmp-*")) and not (out / "model.safetensors").exists()
+
+
+def test_no_space_is_said_in_words(tmp_path, monkeypatch):
+    def full(*_):
+        raise checkpoint.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError) as caught:
+        train(tmp_path / "run", steps=1)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def environment() -> dict[str, str]:
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+def run_and_kill(out: Path, seconds: float) -> None:
+    """Train in a process of its own and kill it that long after its first checkpoint."""
+    process = subprocess.Popen(
+        [*PROGRAM, str(out), "--steps", "400", "--resume", "--save-every", "0.02"],
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not (out / "run.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+
+
+def kill_and_compare(tmp_path: Path, tries: int, seed: int) -> None:
+    out, moments = tmp_path / "killed", random.Random(seed)
+    steps = [0]
+    for _ in range(tries):
+        run_and_kill(out, moments.uniform(0.05, 0.4))
+        steps.append(checkpoint.read_tensors(out / "run.safetensors")[1]["run"]["step"])  # whole, whenever it was killed
+        assert steps[-1] >= steps[-2]
+    assert steps[1] < 400, "the first kill came too late to test anything"
+    subprocess.run(
+        [*PROGRAM, str(out), "--steps", "400", "--resume"], stderr=subprocess.DEVNULL, env=environment(), check=True
+    )
+    subprocess.run(
+        [*PROGRAM, str(tmp_path / "whole"), "--steps", "400", "--pause", "0", "--save-every", "100"],
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        check=True,
+    )
+    for name in ("model.safetensors",):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list(out.glob("*.tmp-*"))
+
+
+def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+    kill_and_compare(tmp_path, tries=2, seed=0)
+
+
+@pytest.mark.long
+def test_killed_ten_times(tmp_path):
+    kill_and_compare(tmp_path, tries=10, seed=1)
