@@ -49,6 +49,8 @@ def prompts(clips: int = 12, frames: int = 6, seed: int = 0, unused: tuple[str, 
 class PixelJudge:
     """Reads the labels from the pixels; its features are mean colours."""
 
+    spec = DOOM
+
     def labels(self, frames: torch.Tensor) -> torch.Tensor:
         return frames[:, 1:, 0, :COLUMNS, 0].long()
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -135,22 +136,25 @@ def test_a_model_that_fails_half_way_leaves_no_result(toy, monkeypatch, capsys):
 
 
 def test_frame_size_and_length_are_checked_before_the_run():
-    class Codec:
-        size = (32, 32)
-
-    class Model(Obedient):
-        codec = Codec()
-
+    big, short = Obedient(), Obedient()
+    big.codec = SimpleNamespace(config=SimpleNamespace(height=32, width=32))
     with pytest.raises(InputError, match="makes frames of 32x32 pixels .* has 16x24"):
-        entries.check("big", Model(), SUITE)
-
-    class Short(Obedient):
-        class model:
-            class config:
-                max_frames = 5
-
+        entries.check("big", big, SUITE)
+    short.model = SimpleNamespace(config=SimpleNamespace(max_frames=5))
     with pytest.raises(InputError, match="makes at most 5 frames, but suite .* asks for 6"):
-        entries.check("short", Short(), SUITE)
+        entries.check("short", short, SUITE)
+
+
+@pytest.mark.parametrize(("judge", "sentence"), [("toy/good", "is a Obedient, but"), ("toy/foreign judge", "reads spec")])
+def test_a_wrong_judge_is_named(toy, monkeypatch, capsys, judge, sentence):
+    class Foreign(PixelJudge):
+        spec = MINECRAFT
+
+    monkeypatch.setitem(MODELS, "toy/foreign judge", Foreign)
+    text = (toy / "toy-v1.toml").read_text()
+    (toy / "toy-v1.toml").write_text(text.replace(SUITE.judge, judge))
+    assert command(monkeypatch, "--suite", "toy-v1.toml") == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_last_frame_needs_no_zoo():

@@ -67,7 +67,7 @@ def check(name: str, entry: Any, suite: Suite) -> None:
     if spec != suite.spec:
         raise InputError(f"model {name!r} takes actions of spec {spec!r}, but suite {suite.name!r} gives {suite.spec!r}")
     size = _size(entry)
-    if size and tuple(size) != suite.size:
+    if size and size != suite.size:
         raise InputError(
             f"model {name!r} makes frames of {size[0]}x{size[1]} pixels (height x width), "
             f"but suite {suite.name!r} has {suite.size[0]}x{suite.size[1]}"
@@ -79,8 +79,24 @@ def check(name: str, entry: Any, suite: Suite) -> None:
 
 def _size(entry: Any) -> tuple[int, int] | None:
     """Height and width of the frames that an entry's codec makes, where it says so."""
-    codec = getattr(entry, "codec", None)
-    return getattr(codec, "size", None)
+    config = getattr(getattr(entry, "codec", None), "config", None)
+    return (config.height, config.width) if hasattr(config, "height") and hasattr(config, "width") else None
+
+
+def load_judge(suite: Suite, device: str) -> Any:
+    """The suite's held-out judge.
+
+    Raises:
+        InputError: not a judge, or one of another action spec.
+    """
+    from worldgym.models import zoo
+
+    judge = zoo.load(suite.judge, device=device)
+    if not (callable(getattr(judge, "labels", None)) and callable(getattr(judge, "features", None))):
+        raise InputError(f"{suite.judge!r} is a {type(judge).__name__}, but suite {suite.name!r} needs a judge of actions")
+    if judge.spec.name != suite.spec:
+        raise InputError(f"judge {suite.judge!r} reads spec {judge.spec.name!r}, but suite {suite.name!r} has {suite.spec!r}")
+    return judge
 
 
 def sampling(entry: Generator, suite: Suite) -> Mapping[str, Any]:

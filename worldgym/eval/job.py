@@ -86,9 +86,7 @@ def prepare(job: Job) -> _Ready:
     names = job.models or suite.models
     if len(set(names)) < len(names):
         raise InputError(f"--models names a model twice: {' '.join(names)}")
-    from worldgym.models import zoo
-
-    judge = zoo.load(suite.judge, device=device)
+    judge = entries.load_judge(suite, device)
     models = {name: entries.load(name, suite, device) for name in names}
     out = files.output_folder(job.out or Path("results", suite.name))  # after all names: a typo leaves no empty folder
     return _Ready(suite, clips, device, out, judge, models)

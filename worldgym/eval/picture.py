@@ -199,7 +199,7 @@ def film(answers: Sequence[Answer], prompts: Prompts, path: str | os.PathLike, c
     with atomic_path(path) as temporary:
         # The name ends in .tmp-…, so the container is named.
         output = ["-f", "mp4", "-preset", "veryfast", "-movflags", "+faststart"]
-        options = {"fps": fps, "codec": "libx264", "macro_block_size": 2, "quality": 7, "output_params": output}
+        options = {"fps": fps, "codec": "libx264", "macro_block_size": 2, "quality": 5.5, "output_params": output}
         writer = imageio_ffmpeg.write_frames(os.fspath(temporary), (first.shape[1], first.shape[0]), **options)
         writer.send(None)
         writer.send(first)
