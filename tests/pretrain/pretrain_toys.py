@@ -1,14 +1,16 @@
 """Learners and data that take milliseconds.
 
-- `Toy`, `ToyTask`: fit y = Wx, with dropout so that torch's generator matters. `ToyCodec`, `ToyLatents`: mean colours of a grid.
+- `Toy`, `ToyTask`: fit y = Wx, with dropout so that torch's generator matters.
+- `ToyCodec`, `ToyLatents`: mean colours of a grid.
 - `write_store`: a clip store whose frames show their own index.
-
-As a program, `python pretrain_toys.py OUT [--steps N | --minutes M] [--resume]` trains it, for tests that kill it.
+- `process`: trains the toy in a process of its own, for tests that kill it.
 """
 
-import argparse
 import dataclasses
 import json
+import multiprocessing
+import os
+import resource
 import time
 from pathlib import Path
 
@@ -71,6 +73,8 @@ class ToyCodecConfig:
     codes: int = 16
     grid: tuple[int, int] = (2, 3)
     channels: int = 3
+    height: int = 8
+    width: int = 12
 
 
 class ToyCodec(nn.Module):
@@ -132,28 +136,23 @@ def write_store(folder: Path, clips: int = 40, frames: int = 16) -> Path:
 
 
 @exit_with_sentence
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--save-every", type=float, default=0.05)
-    parser.add_argument("--pause", type=float, default=0.002)
-    given = parser.parse_args()
+def main(out: Path, steps: int, save_every: float, pause: float):
     torch.set_num_threads(1)
     config = RunConfig(
-        data=Path("-"),
-        out=given.out,
-        steps=given.steps,
-        minutes=given.minutes,
-        resume=given.resume,
-        save_every=given.save_every,
-        optimizer="muon",
-        device="cpu",
+        data=Path("-"), out=out, steps=steps, resume=True, save_every=save_every, optimizer="muon", device="cpu"
     )
-    loop.train(ToyTask(pause=given.pause), config, "toy")
+    loop.train(ToyTask(pause=pause), config, "toy")
 
 
-if __name__ == "__main__":
-    main()
+def process(errors: Path, largest_file: int | None = None, **settings):
+    """A process that trains with `main`, its stderr in a file; forked from a server that has torch loaded."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "torch._dynamo", "torch.utils.tensorboard"])
+    return context.Process(target=_run, args=(errors, largest_file, settings))
+
+
+def _run(errors: Path, largest_file: int | None, settings: dict):
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    main(**settings)

@@ -5,8 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,8 +17,6 @@ from worldgym.models import checkpoint
 from worldgym.pretrain import loop
 from worldgym.pretrain.config import RunConfig
 from worldgym.pretrain.report import read_log
-
-PROGRAM = [sys.executable, toys.__file__]
 
 
 def config(out: Path, **values) -> RunConfig:
@@ -90,16 +86,32 @@ def test_signal_handlers_are_put_back(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_minutes_count_over_restarts(tmp_path):
-    """0.5 s of budget, stopped after about half: the rest takes the rest, not the whole."""
+class Clock(toys.ToyTask):
+    """A task whose steps take one second each, and the clock that says so."""
+
+    now = 0.0
+
+    def loss(self, module, step, share):
+        self.now += 1
+        return super().loss(module, step, share)
+
+    def monotonic(self):
+        return self.now
+
+
+def test_minutes_count_over_restarts(tmp_path, monkeypatch):
+    """10 steps of a second, stopped after 5: the rest takes 5, and schedule and weights are those of an uninterrupted run."""
+    minutes = {"steps": None, "minutes": 10 / 60}
+    monkeypatch.setattr(loop, "time", clock := Clock())
+    whole = train(tmp_path / "whole", clock, **minutes)
+    monkeypatch.setattr(loop, "time", clock := Clock())
     with pytest.raises(SystemExit):
-        train(tmp_path / "run", stop_after(toys.ToyTask(pause=0.05), 5), steps=None, minutes=0.5 / 60)
-    seconds = checkpoint.read_tensors(tmp_path / "run" / "run.safetensors")[1]["run"]["seconds"]
-    assert 0.25 < seconds < 0.5
-    train(tmp_path / "run", toys.ToyTask(pause=0.05), steps=None, minutes=0.5 / 60, resume=True)
-    card = json.loads((tmp_path / "run" / "model.json").read_text())
-    assert card["steps"] <= 11
-    assert card["minutes"] == pytest.approx(0.5 / 60, abs=0.3 / 60)
+        train(tmp_path / "parts", stop_after(clock, 4), **minutes)
+    monkeypatch.setattr(loop, "time", clock := Clock())
+    assert equal(whole, train(tmp_path / "parts", clock, **minutes, resume=True))
+    assert clock.now == 5
+    card = json.loads((tmp_path / "parts" / "model.json").read_text())
+    assert (card["steps"], card["minutes"]) == (10, 0.17)
 
 
 def test_the_model_is_the_average(tmp_path):
@@ -201,17 +213,13 @@ def test_full_disk_is_one_sentence_and_leaves_the_last_checkpoint(tmp_path):
     with pytest.raises(SystemExit):
         train(out, stop_after(toys.ToyTask(), 3))
     before = (out / "run.safetensors").read_bytes()
-    limit = len(before) // 2
-    code = f"""
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-sys.argv = ["toy", {str(out)!r}, "--steps", "12", "--resume", "--pause", "0"]
-runpy.run_path({toys.__file__!r}, run_name="__main__")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: File too large")
-    assert "Traceback" not in done.stderr
+    process = toys.process(tmp_path / "errors", len(before) // 2, out=out, steps=12, save_every=60, pause=0)
+    process.start()
+    process.join()
+    errors = (tmp_path / "errors").read_text()
+    assert process.exitcode == 2, errors
+    assert errors.splitlines()[-1].startswith("error: File too large")
+    assert "Traceback" not in errors
     assert (out / "run.safetensors").read_bytes() == before
     assert not list(out.glob("*.tmp-*")) and not (out / "model.safetensors").exists()
 
@@ -226,45 +234,32 @@ def test_no_space_is_said_in_words(tmp_path, monkeypatch):
     assert caught.value.errno == errno.ENOSPC
 
 
-def environment() -> dict[str, str]:
-    root = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-
-
 def run_and_kill(out: Path, seconds: float) -> None:
     """Train in a process of its own and kill it that long after its first checkpoint."""
-    process = subprocess.Popen(
-        [*PROGRAM, str(out), "--steps", "400", "--resume", "--save-every", "0.02"],
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-    )
-    deadline = time.monotonic() + 60
-    while process.poll() is None and not (out / "run.safetensors").exists() and time.monotonic() < deadline:
+    process = toys.process(out.with_name("errors"), out=out, steps=400, save_every=0.02, pause=0.002)
+    before, deadline = stamp(out), time.monotonic() + 120
+    process.start()
+    while process.is_alive() and stamp(out) == before and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(seconds)
     process.kill()
-    process.wait()
+    process.join()
+
+
+def stamp(out: Path) -> int:
+    path = out / "run.safetensors"
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def kill_and_compare(tmp_path: Path, tries: int, seed: int) -> None:
-    out, moments = tmp_path / "killed", random.Random(seed)
-    steps = [0]
+    out, moments, steps = tmp_path / "killed", random.Random(seed), [0]
     for _ in range(tries):
-        run_and_kill(out, moments.uniform(0.05, 0.4))
+        run_and_kill(out, moments.uniform(0.02, 0.3))
         steps.append(checkpoint.read_tensors(out / "run.safetensors")[1]["run"]["step"])  # whole, whenever it was killed
         assert steps[-1] >= steps[-2]
-    assert steps[1] < 400, "the first kill came too late to test anything"
-    subprocess.run(
-        [*PROGRAM, str(out), "--steps", "400", "--resume"], stderr=subprocess.DEVNULL, env=environment(), check=True
-    )
-    subprocess.run(
-        [*PROGRAM, str(tmp_path / "whole"), "--steps", "400", "--pause", "0", "--save-every", "100"],
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-        check=True,
-    )
-    for name in ("model.safetensors",):
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert 0 < steps[1] < 400, "the first kill came too late to test anything"
+    parts, whole = train(out, resume=True, steps=400), train(tmp_path / "whole", steps=400)
+    assert equal(parts, whole)
     assert not list(out.glob("*.tmp-*"))
 
 
