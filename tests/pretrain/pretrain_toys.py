@@ -73,8 +73,8 @@ class ToyCodecConfig:
     codes: int = 16
     grid: tuple[int, int] = (2, 3)
     channels: int = 3
-    height: int = 8
-    width: int = 12
+    height: int = 16
+    width: int = 24
 
 
 class ToyCodec(nn.Module):
@@ -91,7 +91,7 @@ class ToyCodec(nn.Module):
 
     def decode(self, codes):
         grey = ((codes.unflatten(-1, self.grid) + 0.5) * (256 / self.codes)).to(torch.uint8)
-        return grey.repeat_interleave(4, -2).repeat_interleave(4, -1)[..., None].expand(*grey.shape[:-2], 8, 12, 3)
+        return grey.repeat_interleave(8, -2).repeat_interleave(8, -1)[..., None].expand(*grey.shape[:-2], 16, 24, 3)
 
 
 class ToyLatents(ToyCodec):
@@ -107,20 +107,20 @@ class ToyLatents(ToyCodec):
 
     def decode(self, latents):
         colours = ((latents.movedim(-3, -1) + 1) * 127.5).clamp(0, 255).to(torch.uint8)
-        return colours.repeat_interleave(4, -3).repeat_interleave(4, -2)
+        return colours.repeat_interleave(8, -3).repeat_interleave(8, -2)
 
 
 CLASSES = {"frame-codec": (__name__, "ToyCodec"), "latent-codec": (__name__, "ToyLatents"), "toy": (__name__, "Toy")}
 
 
 def write_store(folder: Path, clips: int = 40, frames: int = 16) -> Path:
-    """A store of 8x12 frames; frame t of clip n is of one grey, (n + 10 t) % 256, and clip 3 shows nothing."""
+    """A store of 16x24 frames; frame t of clip n is of one grey, (n + 10 t) % 256, and clip 3 shows nothing."""
     folder.mkdir(parents=True)
     generator, spec = rng.generator(0, "toy store"), actions.DOOM
     greys = (np.arange(clips)[:, None] + 10 * np.arange(frames)) % 256
     moves = np.stack([generator.integers(size, size=(clips, frames - 1)) for size in spec.sizes], -1)
     arrays = {
-        "frames": np.broadcast_to(greys[..., None, None, None], (clips, frames, 8, 12, 3)).astype(np.uint8),
+        "frames": np.broadcast_to(greys[..., None, None, None], (clips, frames, 16, 24, 3)).astype(np.uint8),
         "actions": moves.astype(np.int64),
         "poses": np.zeros((clips, frames, 6)),
         "lead": np.zeros((clips, 1, len(spec.sizes)), np.int64),
