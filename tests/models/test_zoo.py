@@ -28,9 +28,7 @@ def latent_codec():
 
 
 def token_model():
-    return TokenModel(
-        TokenConfig(**{"codes": 12, "codes_per_frame": 6, "hidden": 16, "mlp": 16, "heads": 2, "layers": 1, **values})
-    )
+    return TokenModel(TokenConfig(codes=12, codes_per_frame=6, hidden=16, mlp=16, heads=2, layers=1))
 
 
 def diffusion():
