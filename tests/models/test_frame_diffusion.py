@@ -10,7 +10,7 @@ from worldgym.errors import InputError
 from worldgym.models import flow
 from worldgym.models.clip_attention import attend_sight, beside, block_causal, clip_spans
 from worldgym.models.clip_rollout import Recompute, Rollout
-from worldgym.models.frame_diffusion import PRESETS, DiffusionConfig, FrameDiffusion
+from worldgym.models.frame_diffusion import PRESETS, DiffusionConfig, FrameDiffusion, rope_angles, rotate
 from worldgym.rng import RowNoise
 
 TINY = DiffusionConfig(channels=3, grid=(2, 4), hidden=24, mlp=40, heads=2, layers=2, max_frames=12)
@@ -64,6 +64,21 @@ def test_cached_equals_recomputed_with_noisy_context():
     )
     close(*noisy)
     assert not torch.allclose(clean[:, 3:], noisy[0][:, 3:], atol=1e-2)
+
+
+def test_generation_by_hand():
+    """One step per frame written out with `forward`: which action, which noise, which level each frame gets."""
+    model, (latents, actions), level = make(), inputs(1, 4), 0.3
+    noise, shown, sigma, video = RowNoise([4]), latents[:, :1], torch.zeros(1, 1), [latents[:, :1]]
+    for frame in range(1, 4):
+        z = noise.normal(TINY.channels, *TINY.grid)[:, None]
+        levels = torch.cat([sigma, torch.ones(1, 1)], dim=1)
+        v = model(torch.cat([shown, z], dim=1), levels, actions[:, :frame])[:, -1:]
+        video.append(z - v)
+        eps = noise.normal(TINY.channels, *TINY.grid)[:, None]
+        shown = torch.cat([shown, (1 - level) * video[-1] + level * eps], dim=1)
+        sigma = torch.cat([sigma, torch.full((1, 1), level)], dim=1)
+    close(model.generate(latents[:, :1], actions, RowNoise([4]), steps=1, context_noise=level), torch.cat(video, dim=1))
 
 
 @pytest.mark.parametrize("clip", [1, 2])
@@ -302,6 +317,29 @@ def test_position_angles_split_time_height_width(name: str):
             turned.append((angles.select(axis, 1) - angles.select(axis, 0)).abs().flatten(0, 1).amax(0) > 0)
     assert all(pairs.any() for pairs in turned)
     assert (torch.stack(turned).sum(0) <= 1).all()
+
+
+def test_rotation_keeps_length_and_sees_only_differences():
+    """q(s) . k(t) depends on t - s alone: position (2, 5) gives what (0, 3) gives, (0, 2) something else."""
+    angles = rope_angles(TINY)[:, 0]
+    q, k = torch.randn(2, 1, 1, 1, 12, generator=torch.Generator().manual_seed(0))
+
+    def product(s: int, t: int) -> torch.Tensor:
+        return (rotate(q, angles[s : s + 1]) * rotate(k, angles[t : t + 1])).sum()
+
+    close(rotate(q, angles[3:4]).norm(), q.norm())
+    close(product(0, 3), product(2, 5))
+    assert (product(0, 3) - product(0, 2)).abs() > 1e-2
+
+
+def test_the_order_of_earlier_frames_matters():
+    """One layer sees earlier frames as a set unless positions tell them apart."""
+    model, (latents, actions) = make(), inputs(1, 4)
+    model.blocks = model.blocks[:1]
+    actions[:] = 0
+    sigma = torch.zeros(1, 4)
+    there, swapped = (model(latents[:, order], sigma, actions)[:, 3] for order in ([0, 1, 2, 3], [0, 2, 1, 3]))
+    assert (there - swapped).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(("name", "millions"), [("small", (12, 15)), ("310M", (295, 325)), ("774M", (755, 790))])

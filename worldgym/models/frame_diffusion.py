@@ -113,7 +113,7 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """AdaLN: normalise without own parameters, then scale and shift; x (B, F, L, D), shift and scale (B, F, 1, D)."""
-    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
 
 
 class Block(nn.Module):
@@ -133,9 +133,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, angles: Tensor, attend: Callable[..., Tensor]) -> Tensor:
         """x (B, F, L, D), condition (B, F, D), angles (F L, d/2); `attend(q, k, v)` knows who sees whom."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, :, None].chunk(6, dim=-1)
-        x = x + gate_a * self._attention(modulate(x, shift_a, scale_a), angles, attend)
+        x = torch.addcmul(x, gate_a, self._attention(modulate(x, shift_a, scale_a), angles, attend))
         gate, up = self.gate_up(modulate(x, shift_m, scale_m)).chunk(2, dim=-1)
-        return x + gate_m * self.down(F.silu(gate) * up)
+        return torch.addcmul(x, gate_m, self.down(F.silu(gate) * up))
 
     def _attention(self, x: Tensor, angles: Tensor, attend: Callable[..., Tensor]) -> Tensor:
         heads = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.heads, -1))
