@@ -431,6 +431,8 @@ def test_bad_input_gets_a_sentence():
         model.generate(latents, actions, RowNoise([0, 1]))
     with pytest.raises(InputError, match="did you mean 'euler'"):
         model.generate(latents[:, :1], actions, noise, sampler="euler2")
+    with pytest.raises(InputError, match="holds 3 in column 'move', which takes 0 to 2"):
+        model.generate(latents[:, :1], actions.index_fill(2, torch.tensor([0]), 3), noise)
     with pytest.raises(InputError, match="at least 2 frames"):
         model.loss(latents[:, :1], actions[:, :0], torch.Generator())
     with pytest.raises(InputError, match="is no clip"):

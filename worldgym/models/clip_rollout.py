@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldgym import actions as action_specs
 from worldgym.errors import InputError
 from worldgym.models import flow
 from worldgym.models.clip_attention import Span, attend_sight, block_causal, clip_spans
@@ -185,6 +186,7 @@ def generate(
         raise InputError(
             f"{prefix} given frames, {frames} in all, {len(latents)} rows and {len(noise)} noise streams do not fit"
         )
+    action_specs.spec(model.config.spec).check(actions.cpu().numpy())  # a wrong label would read another column's row
     rollout = (Rollout if cache else Recompute)(model, latents, actions[:, : prefix - 1], frames)
     grid, video = flow.time_grid(steps, shift), [latents]
     for start, stop in clip_spans(frames, model.config.clip, prefix):
