@@ -68,7 +68,7 @@ class Obedient:
         self.calls: list[dict] = []
 
     def generate(self, prefix, actions, seeds, **options):
-        self.calls.append({"batch": len(prefix), **options})
+        self.calls.append({"batch": len(prefix), "inference": torch.is_inference_mode_enabled(), **options})
         batch, _, height, width, _ = prefix.shape
         steps = actions.shape[1]
         noise = [np.random.default_rng(s).integers(0, 256, (steps + 1, height, width, 3), dtype=np.uint8) for s in seeds]

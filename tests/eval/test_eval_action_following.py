@@ -71,3 +71,12 @@ def test_confusions_count_every_step_once():
     assert (counts.sum((2, 3)) == 6).all()
     clip, group = 2, 1
     assert counts[clip, group, 1, 2] == ((given[clip, :, group] == 1) & (predicted[clip, :, group] == 2)).sum()
+
+
+def test_camera_error_is_a_mean_over_both_axes():
+    """Pitch off by 1 at one of two steps, yaw off by 4 at the other: (1 + 4) / 4."""
+    given = np.stack([[DOOM.null, DOOM.null]])
+    predicted = given.copy()
+    predicted[0, 0, DOOM.column("pitch")] -= 1
+    predicted[0, 1, DOOM.column("yaw")] += 4
+    assert following.camera_error(given, predicted, DOOM).tolist() == [5 / 4]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from eval_toys import SUITE, Obedient, PixelJudge, prompts
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, precision_score, recall_score
 
 from worldgym.actions import DOOM
 from worldgym.errors import InputError
@@ -54,11 +54,18 @@ def test_truth_is_the_ceiling_and_is_not_compared_with_itself(answers):
 def test_shuffled_is_scored_against_the_donors_actions(answers):
     row, clips = answers["shuffled"], prompts()
     assert sorted(row.donors) == list(range(12)) and not (row.donors == np.arange(12)).any()
-    used = [g for g, group in enumerate(DOOM.groups) if group.name != "weapon"]
-    given, read = clips.actions[row.donors], clips.actions
-    wanted = [f1_score(given[..., g].ravel(), read[..., g].ravel(), average="macro", zero_division=0) for g in used]
-    assert value(row, "f1") == pytest.approx(np.mean(wanted), abs=1e-12)
+    assert (row.judged.given == clips.actions[row.donors]).all() and (row.judged.predicted == clips.actions).all()
     assert 0.2 < value(row, "f1") < 0.8
+
+
+@pytest.mark.parametrize("name", ["shuffled", "still"])
+def test_scores_equal_scikit_learn(answers, name):
+    judged = answers[name].judged
+    used = [g for g, group in enumerate(DOOM.groups) if group.name != "weapon"]
+    pairs = [(judged.given[..., g].ravel(), judged.predicted[..., g].ravel()) for g in used]
+    for metric, by_sklearn in {"f1": f1_score, "precision": precision_score, "recall": recall_score}.items():
+        wanted = np.mean([by_sklearn(a, b, average="macro", zero_division=0) for a, b in pairs])
+        assert value(answers[name], metric) == pytest.approx(wanted, abs=1e-12)
 
 
 def test_unused_group_is_left_out(answers):
@@ -111,7 +118,7 @@ def test_global_random_state_is_untouched():
 def test_noise_belongs_to_the_clip_and_sampling_to_the_kind():
     model, clips = Obedient(), prompts()
     found = run({"m": model}, clips, seed=7)[2]
-    assert model.calls[0] == {"batch": 5, "top_p": 0.8, "temperature": 1.0}
+    assert model.calls[0] == {"batch": 5, "inference": True, "top_p": 0.8, "temperature": 1.0}
     noise = np.random.default_rng(torch_seed(7, clips.ids[3])).integers(0, 256, (6, 16, 24, 3), dtype=np.uint8)
     np.testing.assert_array_equal(found.frames[3, 2, 1:], noise[2, 1:])
 
