@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from worldgym.registration import register
+
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
+
+register()
 
 
 def load(name: str, **options: Any) -> Any:

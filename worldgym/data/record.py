@@ -147,4 +147,6 @@ def _start_worker(world: str) -> None:
 
 
 def _play(seed: int, frames: int) -> Play:
+    if multiprocessing.parent_process() is None or not multiprocessing.parent_process().is_alive():
+        os._exit(1)  # the run was killed; nobody will read this
     return _recorder.play(seed, frames)

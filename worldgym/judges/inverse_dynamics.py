@@ -1,7 +1,7 @@
 """Reads the actions back from a video (inverse dynamics, as in VPT and RLIR).
 
 - `InverseDynamics`: frames (B, T, H, W, 3) to per-step logits of every action group and camera axis.
-- `PRESETS`: "nano" (pairs of frames, transformer) for rewards; "nano-heldout" (three frames, recurrent) for evaluation;
+- `PRESETS`: "nano" (pixels, transformer) for rewards; "nano-heldout" (block matching, recurrent) for evaluation;
   "small" and "small-heldout" for a GPU. What is used as a reward never evaluates.
 """
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from worldgym.actions import ActionSpec, spec
+from worldgym.judges import matching
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class InverseDynamicsConfig:
         spec: name of the action spec.
         frames: per clip in training; any length is read.
         after: whether step i also sees the frame after x_i (what was pressed shows late in the picture).
+        stem: "pixels" (a strided image network) or "matching" (block matching beside the pixels, see `judges.matching`).
         trunk: "transformer" or "gru", over the steps of a clip.
         widths: channels at 1/4, 1/8 and 1/16 of the resolution.
         hidden: of the trunk. layers: of the trunk.
@@ -33,6 +35,7 @@ class InverseDynamicsConfig:
     spec: str = "doom"
     frames: int = 16
     after: bool = False
+    stem: str = "pixels"
     trunk: str = "transformer"
     widths: tuple[int, int, int] = (32, 64, 96)
     hidden: int = 192
@@ -43,9 +46,9 @@ class InverseDynamicsConfig:
 
 PRESETS = {
     "nano": InverseDynamicsConfig(),
-    "nano-heldout": InverseDynamicsConfig(after=True, trunk="gru", widths=(40, 56, 112), hidden=160, layers=1),
+    "nano-heldout": InverseDynamicsConfig(stem="matching", trunk="gru", widths=(0, 80, 96), hidden=160, layers=1),
     "small": InverseDynamicsConfig(widths=(96, 192, 320), hidden=384, layers=4),
-    "small-heldout": InverseDynamicsConfig(after=True, trunk="gru", widths=(112, 160, 352), hidden=320, layers=2),
+    "small-heldout": InverseDynamicsConfig(stem="matching", trunk="gru", widths=(0, 256, 320), hidden=320, layers=2),
 }
 
 
@@ -66,18 +69,8 @@ class InverseDynamics(nn.Module):
         super().__init__()
         self.config = config
         self.spec: ActionSpec = spec(config.spec)
-        a, b, c = config.widths
-        pictures = 5 if config.after else 3  # frames and their differences
-        self.image = nn.Sequential(
-            nn.Conv2d(3 * pictures, a, 8, stride=4, padding=2),
-            _Block(a),
-            nn.Conv2d(a, b, 3, stride=2, padding=1),
-            _Block(b),
-            nn.Conv2d(b, c, 3, stride=2, padding=1),
-            nn.GroupNorm(4, c),
-            nn.SiLU(),
-            nn.Flatten(),
-        ).to(memory_format=torch.channels_last)
+        c = config.widths[-1]
+        self.image = _image_network(config).to(memory_format=torch.channels_last)
         cells = -(-config.height // 16) * -(-config.width // 16)
         self.project = nn.Sequential(nn.Linear(cells * c, config.hidden), nn.LayerNorm(config.hidden))
         self.trunk = _transformer(config) if config.trunk == "transformer" else _recurrent(config)
@@ -124,13 +117,13 @@ class InverseDynamics(nn.Module):
 
     def _hidden(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, H, W, 3) in [0, 1] -> trunk output (B, T-1, wide) and image features (B, T-1, hidden)."""
-        x = unit.movedim(-1, 2) - 0.5
-        before, now = x[:, :-1], x[:, 1:]
-        pictures = [before, now, 4 * (now - before)]
+        before, now = unit[:, :-1], unit[:, 1:]
+        pictures = [now - 0.5, 4 * (now - before)]
         if self.config.after:
-            after = torch.cat([now[:, 1:], now[:, -1:]], 1)
-            pictures += [after, 4 * (after - now)]
-        stacked = torch.cat(pictures, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            pictures.append(4 * (torch.cat([now[:, 1:], now[:, -1:]], 1) - now))
+        stacked = torch.cat(pictures, -1).flatten(0, 1).movedim(-1, 1)  # channels last in memory: no copy
+        if self.config.stem == "matching":
+            stacked = torch.cat([matching.match(unit), F.pixel_unshuffle(stacked, matching.CELL)], 1)
         features = self.project(self.image(stacked)).unflatten(0, before.shape[:2])
         if self.config.trunk == "transformer":
             hidden = self.trunk(features + _positions(features))
@@ -145,6 +138,17 @@ class InverseDynamics(nn.Module):
                 f"frames are {frames.dtype} {tuple(frames.shape)}; this judge reads torch.uint8 (B, T >= 2, {want[0]}, {want[1]}, 3)"
             )
         return frames
+
+
+def _image_network(config: InverseDynamicsConfig) -> nn.Sequential:
+    """(N, channels, H, W), or (N, channels, H/8, W/8) after matching -> (N, cells * widths[2])."""
+    a, b, c = config.widths
+    pixels = 3 * (3 if config.after else 2)  # the frame and its differences from its neighbours
+    if config.stem == "matching":
+        begin = [nn.Conv2d(matching.CHANNELS + pixels * matching.CELL**2, b, 1), _Block(b)]
+    else:
+        begin = [nn.PixelUnshuffle(4), nn.Conv2d(16 * pixels, a, 3, padding=1), _Block(a), nn.Conv2d(a, b, 3, 2, 1)]
+    return nn.Sequential(*begin, _Block(b), nn.Conv2d(b, c, 3, 2, 1), nn.GroupNorm(4, c), nn.SiLU(), nn.Flatten())
 
 
 def _transformer(config: InverseDynamicsConfig) -> nn.Module:
@@ -183,13 +187,13 @@ def augment(unit: torch.Tensor) -> torch.Tensor:
     Args:
         unit: (B, T, H, W, 3) float in [0, 1].
     """
-    shape = (len(unit), 1, 1, 1, 1)
-    gain = torch.empty(shape, device=unit.device).uniform_(0.5, 1.15)
-    offset = torch.empty(shape, device=unit.device).uniform_(-0.05, 0.05)
-    soft = len(unit) // 3
-    if soft:
-        x = unit[:soft].flatten(0, 1).movedim(-1, 1)
-        blurred = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False).movedim(1, -1)
-        unit = torch.cat([blurred.unflatten(0, unit[:soft].shape[:2]), unit[soft:]])
-    noise = torch.empty(shape, device=unit.device).uniform_(0, 0.03) * torch.randn_like(unit)
-    return (unit * gain + offset + noise).clamp(0, 1)
+    count = len(unit)
+    gain = torch.empty((count, 1, 1, 1, 1), device=unit.device).uniform_(0.5, 1.15)
+    offset = torch.empty((count, 1, 1, 1, 1), device=unit.device).uniform_(-0.05, 0.05)
+    unit = unit * gain + offset
+    some = count // 4
+    if some:
+        soft = F.avg_pool2d(unit[:some].flatten(0, 1).movedim(-1, 1), 3, stride=1, padding=1, count_include_pad=False)
+        unit[:some] = soft.movedim(1, -1).unflatten(0, unit[:some].shape[:2])
+        unit[-some:] += 0.03 * torch.randn_like(unit[-some:])
+    return unit.clamp_(0, 1)
