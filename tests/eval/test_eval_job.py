@@ -162,3 +162,14 @@ def test_last_frame_needs_no_zoo():
     clips = prompts()
     frames = entries.generate("last-frame", entry, clips.prefix, clips.actions, range(12), entries.sampling(entry, SUITE))
     assert frames.shape == clips.truth.shape and np.ptp(frames.astype(int), axis=1).max() == 0
+
+
+def test_real_clips_do_not_depend_on_how_many_are_asked_for(monkeypatch):
+    """Test clips come from the game itself; two at a time here, so that the join is tested."""
+    monkeypatch.setattr(job, "CHUNK", 2)
+    suite = suites.load(SUITE.name)
+    three, two = job.record_clips(suite, 0, 3), job.record_clips(suite, 0, 2)
+    assert three.truth.shape == (3, 16, 56, 96, 3) and three.actions.shape == (3, 15, 8)
+    assert three.ids[:2] == two.ids and (three.truth[:2] == two.truth).all() and (three.actions[:2] == two.actions).all()
+    assert (three.prefix == three.truth[:, :1]).all()
+    assert three.ids[2] == f"doom-rooms/{suites.suite_seeds(suite, 0, 3)[2]}/0"

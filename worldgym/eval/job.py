@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from tqdm import tqdm
 
 from worldgym import files
 from worldgym.errors import InputError
@@ -20,6 +22,8 @@ from worldgym.eval import entries, picture, record, report, runner, scores
 from worldgym.eval import suite as suites
 from worldgym.eval.suite import Suite
 from worldgym.types import Prompts
+
+CHUNK = 24  # clips per opened game: its start costs as much as a clip or two
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +117,17 @@ def find_device(name: str) -> str:
 
 
 def record_clips(suite: Suite, seed: int, clips: int) -> Prompts:
-    """Play and render the test clips, live from the game."""
+    """Play and render the test clips, live from the game, with a progress bar."""
     from worldgym.data.prompts import record_prompts
 
     seeds = suites.suite_seeds(suite, seed, clips)
-    return record_prompts(suite.world, seeds, frames=suite.frames, prefix=suite.prefix)
+    parts = []
+    with tqdm(total=clips, desc="playing the test clips", unit="clip") as bar:
+        for start in range(0, clips, CHUNK):
+            parts.append(record_prompts(suite.world, seeds[start : start + CHUNK], suite.frames, suite.prefix))
+            bar.update(len(parts[-1]))
+    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("prefix", "actions", "truth"))
+    return Prompts(*arrays, tuple(name for part in parts for name in part.ids))
 
 
 def finish(result: record.Result, out: Path) -> None:
