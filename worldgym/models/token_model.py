@@ -53,11 +53,11 @@ class TokenConfig:
     codes: int = 1000
     codes_per_frame: int = 84
     spec: str = "doom"
-    hidden: int = 160
-    mlp: int = 448
-    heads: int = 5
+    hidden: int = 128
+    mlp: int = 384
+    heads: int = 4
     kv_heads: int = 1
-    layers: int = 5
+    layers: int = 4
     max_frames: int = 16
     vocabulary: int = 0
     rope_theta: float = 1e4
@@ -103,7 +103,7 @@ def _mineworld(hidden: int, mlp: int, heads: int) -> TokenConfig:
 
 
 PRESETS = {
-    "nano": TokenConfig(),
+    "nano": TokenConfig(),  # 1.0 M parameters: some 15 M tokens, what a CPU core reads in an hour, feed no more
     "small": TokenConfig(hidden=384, mlp=1024, heads=6, kv_heads=2, layers=8),
     "300M": _mineworld(1024, 4096, 16),
     "700M": _mineworld(2048, 4096, 32),
