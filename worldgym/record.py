@@ -1,6 +1,6 @@
 """`python -m worldgym.record`: record clips of a world with its scripted player.
 
-    python -m worldgym.record --world doom-rooms --clips 2000 --seed 0 --out data/doom-rooms --workers 2
+python -m worldgym.record --world doom-rooms --clips 2000 --seed 0 --out data/doom-rooms --workers 2
 """
 
 from __future__ import annotations

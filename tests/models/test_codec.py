@@ -3,8 +3,16 @@
 import pytest
 import torch
 
-from worldgym.models.codec import FRAME_PRESETS, LATENT_PRESETS, FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
-from worldgym.models.codec import to_frames, to_unit
+from worldgym.models.codec import (
+    FRAME_PRESETS,
+    LATENT_PRESETS,
+    FrameCodec,
+    FrameCodecConfig,
+    LatentCodec,
+    LatentCodecConfig,
+    to_frames,
+    to_unit,
+)
 
 TINY = {"wide": 16, "fine": 16, "blocks": 1, "height": 16, "width": 24}
 
@@ -64,10 +72,12 @@ def test_gradients_pass_the_rounding():
     assert codec.encoder[1].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("make", [lambda: FrameCodec(FrameCodecConfig(**TINY)), lambda: LatentCodec(LatentCodecConfig(**TINY))])
-def test_learns_to_copy_flat_colours(make):
+@pytest.mark.parametrize(
+    "make", [lambda: FrameCodec(FrameCodecConfig(**TINY)), lambda: LatentCodec(LatentCodecConfig(**TINY))]
+)
+def test_learns_to_copy_flat_colours(pair):
     torch.manual_seed(0)
-    codec = make()
+    codec = pair[0](pair[1](**TINY))
     optimizer = torch.optim.AdamW(codec.parameters(), 5e-3)
     generator = torch.Generator().manual_seed(1)
     for _ in range(150):

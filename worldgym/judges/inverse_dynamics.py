@@ -135,7 +135,8 @@ class InverseDynamics(nn.Module):
         want = (self.config.height, self.config.width, 3)
         if frames.ndim != 5 or frames.shape[1] < 2 or tuple(frames.shape[2:]) != want or frames.dtype != torch.uint8:
             raise ValueError(
-                f"frames are {frames.dtype} {tuple(frames.shape)}; this judge reads torch.uint8 (B, T >= 2, {want[0]}, {want[1]}, 3)"
+                f"frames are {frames.dtype} {tuple(frames.shape)}; "
+                f"this judge reads torch.uint8 (B, T >= 2, {want[0]}, {want[1]}, 3)"
             )
         return frames
 

@@ -141,7 +141,9 @@ class FrameCodec(_Codec):
         self.codes = math.prod(config.levels)
         levels = torch.tensor(config.levels)
         self.register_buffer("_levels", levels, persistent=False)
-        self.register_buffer("_base", torch.cumprod(torch.cat([torch.ones(1, dtype=torch.long), levels[:-1]]), 0), persistent=False)
+        self.register_buffer(
+            "_base", torch.cumprod(torch.cat([torch.ones(1, dtype=torch.long), levels[:-1]]), 0), persistent=False
+        )
 
     @torch.no_grad()
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
@@ -208,7 +210,8 @@ class LatentCodec(_Codec):
         """
         x, _ = self._flat(frames)
         z = self.encoder(x)
-        self._track(z.detach())
+        if z.requires_grad:  # not where the encoder stays as it is
+            self._track(z.detach())
         noisy = z + 0.1 * self.std[:, None, None] * torch.randn_like(z)
         loss, logs = _reconstruction(x, self.decoder(noisy))
         return loss + 1e-4 * z.square().mean(), logs

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from worldgym import rng
+from worldgym.errors import InputError
 from worldgym.models import codec as codecs
+from worldgym.models import zoo
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import CodecRunConfig
 from worldgym.pretrain.networks import configure
@@ -20,6 +22,8 @@ class CodecTask:
     """Frames to codes or latents and back; see `worldgym.pretrain.task.Task`."""
 
     def __init__(self, config: CodecRunConfig, device: torch.device):
+        if config.decoder_only and config.init is None:
+            raise InputError("--decoder-only needs --init, the codec whose encoder stays as it is")
         self.config, self.device = config, device
         self.kind = f"{config.kind}-codec"
         self.clips = Clips.open(config.data)
@@ -27,9 +31,17 @@ class CodecTask:
 
     def build(self) -> nn.Module:
         """A `FrameCodec` or `LatentCodec` for frames of the store's size."""
+        if self.config.init is not None:
+            return self._initial(self.config.init)
         presets = codecs.FRAME_PRESETS if self.config.kind == "frame" else codecs.LATENT_PRESETS
         cls = codecs.FrameCodec if self.config.kind == "frame" else codecs.LatentCodec
         return cls(configure(presets, self.config.preset, self.config.override, **self.clips.picture))
+
+    def _initial(self, name: str) -> nn.Module:
+        module = zoo.load_codec(name, self.kind).requires_grad_(True).train()
+        if self.config.decoder_only:
+            module.encoder.requires_grad_(False)
+        return module
 
     def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
         """The codec's own loss on single frames, each from another clip."""

@@ -94,6 +94,10 @@ class CodecRunConfig(RunConfig):
     learner: ClassVar[str] = "codec"
     kind: Literal["frame", "latent"] = "frame"
     """frame: discrete codes, for token models; latent: continuous, for diffusion."""
+    init: str | None = None
+    """Model to start from, by zoo name or path; its config replaces the preset."""
+    decoder_only: bool = False
+    """Train the decoder on and leave codes or latents as they are, so that models trained on them stay valid."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -86,10 +86,16 @@ def _codec(config: ExportConfig, metadata: dict[str, Any]) -> dict[str, str]:
     return {"codec": bundled, "codec_sha256": sha256(path)}
 
 
+def _encoding(path: Path) -> tuple[dict, str, dict[str, Any]]:
+    """Config, kind and tensors of a codec but for its decoder, which may have been trained on: codes stay what they were."""
+    config, kind, tensors, _ = checkpoint.read(path)
+    return config, kind, {name: tensor for name, tensor in tensors.items() if not name.startswith("decoder.")}
+
+
 def _same_network(trained: Path, bundled: Path, digest: str) -> None:
     if not trained.is_file() or sha256(trained) != digest:
         raise InputError(f"the codec {str(trained)!r} that the run was trained with is gone or changed; cannot compare")
-    one, two = checkpoint.read(trained), checkpoint.read(bundled)
+    one, two = _encoding(trained), _encoding(bundled)
     same = one[:2] == two[:2] and one[2].keys() == two[2].keys()
     # float16 keeps 11 bits; anything beyond its rounding is another network.
     if not same or any(not torch.allclose(t.float(), two[2][n].float(), rtol=1e-3, atol=1e-6) for n, t in one[2].items()):

@@ -4,7 +4,8 @@ It plans segments of a few steps (what to hold, how to turn) and keeps only thos
 run into no wall, so that holding a key always moves the view. Over a segment it lays single events with cool-downs: a jump
 only from the floor, a shot only when the weapon is ready, a weapon switch only when the last animation is over.
 
-- `Walls`: how far from a wall a place is. `PlayerConfig`: how often it does what. `ScriptedPlayer`: `act(info)` gives the next action.
+- `Walls`: how far from a wall a place is. `PlayerConfig`: how often it does what. `ScriptedPlayer`: `act(info)` gives the next
+  action.
 """
 
 from __future__ import annotations
