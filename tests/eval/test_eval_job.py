@@ -37,7 +37,7 @@ def toy(tmp_path, monkeypatch):
     text = (suites.FOLDER / f"{SUITE.name}.toml").read_text()
     text = text.replace("[56, 96]", f"[{HEIGHT}, {WIDTH}]").replace("frames = 16", "frames = 6").replace("= 1000", "= 50")
     text = text.replace('["doom-rooms/token-nano", "doom-rooms/diffusion-nano"]', '["toy/good", "last-frame"]')
-    text = text.replace("= 200", "= 10").replace("clips = 96", "clips = 4")
+    text = text.replace("= 200", "= 10").replace("clips = 64", "clips = 4")
     (tmp_path / "toy-v1.toml").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(zoo, "load", load)

@@ -86,6 +86,6 @@ def test_thousand_resamples_are_fast():
 
     rng = np.random.default_rng(6)
     given, predicted = random_actions(128, 15, rng), random_actions(128, 15, rng)
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: others may keep the machine busy
     Bootstrap.draw(128, 1000, rng).summed(following.confusions(given, predicted, DOOM), f1_of)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

@@ -23,7 +23,7 @@ from worldgym.eval import suite as suites
 from worldgym.eval.suite import Suite
 from worldgym.types import Prompts
 
-CHUNK = 24  # clips per opened game: its start costs as much as a clip or two
+CHUNK = 32  # clips per opened game: its start costs as much as a clip or two
 
 
 @dataclasses.dataclass(frozen=True)

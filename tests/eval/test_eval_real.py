@@ -1,0 +1,60 @@
+"""The whole road with nothing in place of anything: game, zoo files, both families of model, judge; weights are random."""
+
+import json
+
+import pytest
+import torch
+
+from worldgym.eval import job
+from worldgym.eval import suite as suites
+from worldgym.judges.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
+from worldgym.models import checkpoint
+from worldgym.models.codec import FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
+from worldgym.models.frame_diffusion import DiffusionConfig, FrameDiffusion
+from worldgym.models.token_model import TokenConfig, TokenModel
+
+SMALL = {"wide": 8, "fine": 8, "blocks": 1}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A folder of tiny model files with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        frame_codec = FrameCodec(FrameCodecConfig(levels=(4, 4), **SMALL))
+        latent_codec = LatentCodec(LatentCodecConfig(channels=4, **SMALL))
+        token = TokenModel(TokenConfig(codes=16, hidden=16, mlp=16, heads=1, kv_heads=1, layers=1, max_frames=3))
+        diffusion = FrameDiffusion(DiffusionConfig(channels=4, hidden=16, mlp=16, heads=1, layers=1, max_frames=3))
+        judge = InverseDynamics(InverseDynamicsConfig(widths=(4, 4, 4), hidden=32, layers=1, after=True, trunk="gru"))
+    save = lambda name, *rest: checkpoint.save(tmp_path / f"{name}.safetensors", *rest)  # noqa: E731
+    save("frame-codec", frame_codec, "frame-codec")
+    save("latent-codec", latent_codec, "latent-codec")
+    save("judge", judge, "inverse-dynamics")
+    save("token", token, "token", {"codec": str(tmp_path / "frame-codec.safetensors")})
+    save("diffusion", diffusion, "diffusion", {"codec": str(tmp_path / "latent-codec.safetensors")})
+    return tmp_path
+
+
+def test_the_whole_road(weights, monkeypatch):
+    text = (suites.FOLDER / "action-following-doom-rooms-v1.toml").read_text()
+    text = text.replace("frames = 16", "frames = 3").replace("doom-rooms/idm-heldout", str(weights / "judge.safetensors"))
+    (weights / "short-v1.toml").write_text(text)
+    clips = job.record_clips(suites.load(str(weights / "short-v1.toml")), 0, 3)
+    monkeypatch.setattr(job, "record_clips", lambda *_: clips)  # played once for both runs
+    models = tuple(str(weights / f"{name}.safetensors") for name in ("token", "diffusion"))
+    run = lambda out, **changes: job.run(  # noqa: E731
+        job.Job(str(weights / "short-v1.toml"), models, clips=3, device="cpu", out=str(weights / out), **changes)
+    )
+    run("one", batch=3)
+    run("two", batch=2)
+    one, two = (json.loads((weights / out / "result.json").read_text()) for out in ("one", "two"))
+    assert [entry["kind"] for entry in one["entries"]] == ["truth", "shuffled", "token", "diffusion"]
+    assert one["entries"][2]["sampling"] == {"top_p": 0.8, "temperature": 1.0}
+    assert all(len(one["weights"][name]) == 64 for name in models)
+    for a, b in zip(one["entries"], two["entries"], strict=True):
+        assert a["rows"][0]["id"] == b["rows"][0]["id"] and set(a["scores"]) == set(b["scores"])
+    # Both batch sizes draw the same noise; pixels may differ by rounding, so the token model alone must agree exactly.
+    assert one["entries"][2]["frames_sha256"] == two["entries"][2]["frames_sha256"]
+    assert 0 < one["entries"][3]["scores"]["psnr"]["value"] < 40
+    psnr = [entry["scores"]["psnr"]["value"] for entry in (one["entries"][3], two["entries"][3])]
+    assert psnr[0] == pytest.approx(psnr[1], abs=0.01)
