@@ -311,7 +311,7 @@ def test_bad_batches(model):
         model.loss(codes[0], actions)
     with pytest.raises(InputError, match=r"actions have shape \(2, 3, 8\), but 5 frames need \(2, 4, 8\)"):
         model.loss(codes, actions[:, 1:])
-    with pytest.raises(InputError, match="needs 8 columns"):
+    with pytest.raises(InputError, match=r"actions have shape \(2, 4, 7\), but 5 frames need \(2, 4, 8\)"):
         model.loss(codes, actions[..., :7])
     with pytest.raises(InputError, match="holds 3 in column 'move'"):
         model.loss(codes, actions.clone().index_fill_(-1, torch.tensor([0]), 3))

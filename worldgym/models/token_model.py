@@ -149,7 +149,9 @@ class TokenModel(nn.Module):
 
     def sequence(self, codes: Tensor, actions: Tensor) -> Tensor:
         """Frames and actions in turn: (B, T, L), (B, T-1, A) -> (B, T * L + (T-1) * S) int64."""
-        self._check(codes, actions)
+        self._check_shapes(codes, actions, frames=codes.shape[1] if codes.ndim == 3 else 0)
+        if codes.device.type == "cpu":  # reading values back would make a training step wait for the GPU
+            self._check_values(codes, actions)
         later = torch.cat([self.segments(actions), codes[:, 1:]], -1)
         return torch.cat([codes[:, 0], later.flatten(1)], 1)
 
@@ -164,10 +166,11 @@ class TokenModel(nn.Module):
         Returns:
             (B, T-P, L, V).
         """
+        tokens = self.sequence(codes, actions)
         if not 1 <= prefix < codes.shape[1]:
             raise InputError(f"prefix is {prefix}, but of {codes.shape[1]} frames at least 1 is given and 1 predicted")
         length, stride = self.config.codes_per_frame, self.config.stride
-        hidden = self.model(self.sequence(codes, actions)[:, :-1])  # nothing follows the last code
+        hidden = self.model(tokens[:, :-1])  # nothing follows the last code
         # code 0 of a frame is predicted at the action's last token, code j at code j-1
         frames = hidden[:, prefix * stride - 1 :].unfold(1, length, stride).transpose(-1, -2)
         return self._code_logits(frames)
@@ -223,23 +226,22 @@ class TokenModel(nn.Module):
             (B, T, L) int64, prefix included.
         """
         check_sampling(top_p, temperature)
-        self._check(codes, actions, frames=actions.shape[1] + 1)
+        self._check_shapes(codes, actions, frames=actions.shape[1] + 1)
+        self._check_values(codes, actions)
         if len(noise) != len(codes):
             raise InputError(f"noise has {len(noise)} rows, but there are {len(codes)} clips; give one seed per clip")
         prefix, segments = codes.shape[1], self.segments(actions)
         reader = TokenDecoder(self, len(codes)) if cache else Recompute(self)
         draw = GraphedStep(lambda logits, uniform: sample(logits, uniform, top_p, temperature))
         pending = self.sequence(codes, actions[:, : prefix - 1])  # tokens the reader has not seen yet
-        frames = [*codes.unbind(1)]
+        played = [codes.flatten(1)]
         for index in range(prefix - 1, actions.shape[1]):
             pending = torch.cat([pending, segments[:, index]], 1)
             uniform = noise.uniform(self.config.codes_per_frame) if temperature else torch.zeros_like(codes[:, 0])
-            frame = []
-            for column in uniform.unbind(1):
+            for column in uniform.to(codes.device).unbind(1):
                 pending = draw(reader.feed(pending), column)[:, None]
-                frame.append(pending)
-            frames.append(torch.cat(frame, 1))
-        return torch.stack(frames, 1)
+                played.append(pending)
+        return torch.cat(played, 1).unflatten(1, (-1, codes.shape[2]))
 
     def next_logits(self, tokens: Tensor, cache: KVCache, start: int | Tensor) -> Tensor:
         """Append (B, n) tokens to the cache at `start` -> (B, V) logits of the code after the last."""
@@ -253,23 +255,22 @@ class TokenModel(nn.Module):
     def _code_logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.lm_head.weight[: self.config.codes])  # action tokens are never predicted
 
-    def _check(self, codes: Tensor, actions: Tensor, frames: int | None = None) -> None:
-        """Say what is wrong with a batch; values are looked at on a CPU only, because reading them back waits for CUDA."""
+    def _check_shapes(self, codes: Tensor, actions: Tensor, frames: int) -> None:
         config = self.config
         if codes.ndim != 3 or codes.shape[2] != config.codes_per_frame or not codes.shape[1]:
             raise InputError(f"codes have shape {tuple(codes.shape)}, but this model needs (B, T, {config.codes_per_frame})")
-        frames = max(frames or 0, codes.shape[1])
-        if actions.ndim != 3 or actions.shape[:2] != (len(codes), frames - 1):
-            shape = (len(codes), frames - 1, len(config.action_tokens.spec.sizes))
+        frames = max(frames, codes.shape[1])
+        shape = (len(codes), frames - 1, len(config.action_tokens.spec.sizes))
+        if actions.shape != shape:
             raise InputError(f"actions have shape {tuple(actions.shape)}, but {frames} frames need {shape}")
         if frames > config.max_frames:
             raise InputError(f"{frames} frames were asked for, but this model holds {config.max_frames} at most")
-        if codes.device.type == "cpu":
-            config.action_tokens.spec.check(actions.numpy())
-            if codes.min() < 0 or codes.max() >= config.codes:
-                raise InputError(
-                    f"codes run from {codes.min()} to {codes.max()}, but this model knows 0 to {config.codes - 1}"
-                )
+
+    def _check_values(self, codes: Tensor, actions: Tensor) -> None:
+        self.config.action_tokens.spec.check(actions.cpu().numpy())
+        low, high, last = int(codes.min()), int(codes.max()), self.config.codes - 1
+        if low < 0 or high > last:
+            raise InputError(f"codes run from {low} to {high}, but this model knows 0 to {last}")
 
 
 def _action_table(tokens: ActionTokens) -> tuple[Tensor, Tensor]:
