@@ -58,7 +58,7 @@ def sample(logits: Tensor, uniform: Tensor, top_p: float = 1.0, temperature: flo
     weights = (logits.detach().float() / temperature).softmax(-1)
     if top_p < 1:
         weights = weights * nucleus(weights, top_p)
-    # double, so that dropped codes add exactly nothing to the sum and u * total stays below total
+    # double: a GPU adds up in parallel, and float32 rounding could leave a dropped code a sliver of the sum
     cumulative = weights.double().cumsum(-1)
     target = uniform.unsqueeze(-1) * cumulative[..., -1:]
     return (cumulative <= target).sum(-1)
