@@ -224,3 +224,12 @@ def test_picture_and_video(answers, tmp_path):
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "video.mp4"))
     assert frames == 2 * 6 and seconds == pytest.approx(2.0)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["picture.png", "video.mp4"]
+
+
+def test_a_video_that_cannot_be_encoded_leaves_nothing(answers, tmp_path, monkeypatch):
+    import imageio_ffmpeg
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: "false")  # a program that always fails
+    with pytest.raises(OSError, match="the video encoder failed"):
+        picture.film(list(answers.values()), prompts(), tmp_path / "video.mp4", clips=1)
+    assert not list(tmp_path.iterdir())

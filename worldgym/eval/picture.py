@@ -10,9 +10,12 @@ amber for a camera bin next to the right one; "(word)" in red was given and not 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -194,18 +197,22 @@ def film(answers: Sequence[Answer], prompts: Prompts, path: str | os.PathLike, c
     """Write the MP4: one clip after another, truth and models side by side."""
     shown = _shown(answers)
     picks = chosen(shown[0].judged.given, clips, len(shown[0].judged.spec.groups))
-    stills = (still for clip in picks for still in _stills(shown, prompts, clip))
-    first = next(stills)
+    stills = [still for clip in picks for still in _stills(shown, prompts, clip)]
     with atomic_path(path) as temporary:
-        # The name ends in .tmp-…, so the container is named.
-        output = ["-f", "mp4", "-preset", "veryfast", "-movflags", "+faststart"]
-        options = {"fps": fps, "codec": "libx264", "macro_block_size": 2, "quality": 5.5, "output_params": output}
-        writer = imageio_ffmpeg.write_frames(os.fspath(temporary), (first.shape[1], first.shape[0]), **options)
-        writer.send(None)
-        writer.send(first)
-        for still in stills:
-            writer.send(still)
-        writer.close()
+        _encode(stills, fps, temporary)
+
+
+def _encode(stills: Sequence[np.ndarray], fps: float, path: Path) -> None:
+    """Stills (H', W', 3) uint8 to H.264; the container is named because a temporary path has no ending."""
+    height, width = stills[0].shape[:2]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
+    target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-preset", "veryfast", "-f", "mp4", str(path)]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *source, *target]
+    done = subprocess.run(command, input=b"".join(still.tobytes() for still in stills), capture_output=True)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        full = b"No space left" in done.stderr
+        raise OSError(errno.ENOSPC if full else errno.EIO, f"the video encoder failed {reason}", str(path))
 
 
 def _stills(shown: Sequence[Answer], prompts: Prompts, clip: int) -> Iterator[np.ndarray]:
