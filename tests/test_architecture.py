@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "data": GROUND | {"worlds"},
     "models": GROUND,
     "judges": GROUND | {"models"},
+    "envs": GROUND | {"data", "models"},
     "pretrain": GROUND | {"worlds", "data", "models", "judges"},
     "eval": GROUND | {"worlds", "data", "models", "judges"},
     "record": GROUND | {"worlds", "data"},

@@ -1,0 +1,113 @@
+"""The token world model as a policy: `TokenAgent`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldgym.errors import InputError
+from worldgym.models.agents import observation as forms
+from worldgym.models.agents.trajectory import TokenTrajectory
+from worldgym.models.code_schedule import CodeSchedule, raster
+from worldgym.models.sampling import check_sampling, logprob_sum, sample
+from worldgym.models.token_model import TokenModel
+from worldgym.models.wave_reader import RasterReader, WaveReader, predictions
+from worldgym.rng import RowNoise
+
+
+class TokenAgent:
+    """Draws the codes of a step from a token model; one agent per environment, because it remembers what it has read.
+
+    A new episode is noticed by its step number. Leaving an episode in the middle or changing the batch is noticed, too: the
+    agent then reads the whole observation anew.
+
+    Args:
+        model: the policy; its parameters are read, never copied, so an optimizer's step shows at once. Within an episode
+            the cache keeps what the older parameters made: update between episodes.
+        schedule: the environment's `schedule`; raster order when left out.
+        top_p: keep the most probable codes up to this share of probability.
+        temperature: divides the logits, above 0.
+    """
+
+    def __init__(self, model: TokenModel, schedule: CodeSchedule | None = None, top_p: float = 1.0, temperature: float = 1.0):
+        check_sampling(top_p, temperature)
+        if not temperature:
+            raise InputError("temperature is 0, but a policy needs log-probs; give a positive one, or use TokenModel.generate")
+        self.model, self.top_p, self.temperature = model, top_p, temperature
+        self.schedule = schedule or raster(model.config.codes_per_frame)
+        if len(self.schedule.drawn) != model.config.codes_per_frame:
+            raise InputError(
+                f"the schedule has {len(self.schedule.drawn)} codes per frame, the model {model.config.codes_per_frame}"
+            )
+        self._reader: RasterReader | WaveReader | None = None
+        self._next: tuple[int, int] | None = None  # step and batch that the reader is ready for
+        self._uniform: Tensor | None = None  # (B, L), one number per code of the frame in work
+
+    @torch.no_grad()
+    def act(self, observation: dict[str, Any], noise: RowNoise) -> tuple[Any, Tensor]:
+        """The codes of the next step and their log-prob.
+
+        Args:
+            observation: of a token environment, batched tensors or the numpy face's.
+            noise: one stream per row; a frame takes L uniform numbers, as in `TokenModel.generate`.
+
+        Returns:
+            The action, (B,) or (B, width) int64 (numpy for a numpy observation), and logprob_sum (B,) float32.
+        """
+        seen = forms.batched(observation, self.model.lm_head.weight.device)
+        step, codes = int(seen["step"][0]), seen["codes"]
+        frame, wave = divmod(step, len(self.schedule.waves))
+        frame += seen["prefix"].shape[1]
+        self._follow(seen, step, len(noise))
+        if wave == 0 or self._uniform is None:
+            self._uniform = noise.uniform(self.model.config.codes_per_frame).to(codes.device)
+        cells = list(self.schedule.waves[wave])
+        logits = self._reader.logits(codes, frame, wave)
+        drawn = sample(logits, self._uniform[:, cells], self.top_p, self.temperature)
+        self._next = (step + 1, len(codes))
+        return forms.like(observation, self._padded(drawn)), logprob_sum(logits, drawn, self.top_p, self.temperature).sum(1)
+
+    def logprob(self, trajectory: TokenTrajectory, steps: Tensor | list[int] | None = None) -> Tensor:
+        """logprob_sum of steps in one pass, differentiable: (B, S) float32.
+
+        Args:
+            trajectory: of a token environment.
+            steps: S step numbers; all when left out.
+        """
+        codes, prefix = trajectory.codes, trajectory.prefix
+        if self.schedule.name == "raster":
+            logits = self.model.predictions(codes, trajectory.actions, prefix)
+        else:
+            logits = predictions(self.model, codes, trajectory.actions, self.schedule, prefix)
+        each = logprob_sum(logits, codes[:, prefix:], self.top_p, self.temperature)
+        if self.schedule.width > 1:
+            each = torch.stack([each[..., list(cells)].sum(-1) for cells in self.schedule.waves], -1)
+        flat = each.flatten(1)
+        return flat if steps is None else flat[:, torch.as_tensor(steps, device=flat.device)]
+
+    def fork(self, groups: int) -> TokenAgent:
+        """An agent for `env.fork(groups)`, with the cache of what it has read so far."""
+        other = TokenAgent(self.model, self.schedule, self.top_p, self.temperature)
+        if self._reader is not None and self._next is not None:
+            other._reader, other._next = self._reader.fork(groups), (self._next[0], self._next[1] * groups)
+        return other
+
+    def _follow(self, seen: dict[str, Tensor], step: int, streams: int) -> None:
+        batch = len(seen["codes"])
+        if streams != batch:
+            raise InputError(f"noise has {streams} rows, but the observation has {batch}; give one seed per row")
+        if step and self._next == (step, batch):
+            return
+        self._uniform, prefix = None, seen["prefix"].shape[1]
+        if self.schedule.name == "raster":
+            self._reader = RasterReader(self.model, seen["actions"])
+        else:
+            self._reader = WaveReader(self.model, seen["actions"], self.schedule, prefix)
+
+    def _padded(self, drawn: Tensor) -> Tensor:
+        """(B, n) -> (B,) for raster order, else (B, width), zeros behind the n codes of a short wave."""
+        if self.schedule.width == 1:
+            return drawn[:, 0]
+        return torch.nn.functional.pad(drawn, (0, self.schedule.width - drawn.shape[1]))
