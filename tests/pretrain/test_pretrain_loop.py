@@ -72,6 +72,22 @@ def test_the_seed_decides(tmp_path):
     assert not equal(same[0], same[2])
 
 
+def test_noise_is_a_function_of_seed_and_step(tmp_path):
+    """What torch's generator gives in a step differs between steps and seeds, and not with what was drawn before the run."""
+
+    def draws(out: Path, seed: int) -> list[float]:
+        task, seen = toys.ToyTask(), []
+        plain = task.loss
+        task.loss = lambda *given: (seen.append(torch.rand(1).item()), plain(*given))[1]
+        train(out, task, steps=3, seed=seed)
+        return seen
+
+    first = draws(tmp_path / "a", 0)
+    torch.rand(7)
+    assert draws(tmp_path / "b", 0) == first
+    assert len({*first, *draws(tmp_path / "c", 1)}) == 6
+
+
 def test_global_generators_are_untouched(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)

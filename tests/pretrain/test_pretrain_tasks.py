@@ -12,7 +12,7 @@ from worldgym.errors import InputError
 from worldgym.files import sha256
 from worldgym.models import checkpoint, zoo
 from worldgym.models.token_model import PRESETS
-from worldgym.pretrain import codec_task, judge_task
+from worldgym.pretrain import card, codec_task, judge_task
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import DiffusionRunConfig, JudgeRunConfig, TokenRunConfig
 from worldgym.pretrain.diffusion_task import DiffusionTask
@@ -191,6 +191,18 @@ def test_judge_task(store):
     assert 0 <= learner.validate(module)["f1"] <= 1
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a --data /x/y/data/rooms --out runs/a", "a --data data/rooms --out runs/a"),
+        ("--data /rooms", "--data rooms"),
+        ("--override 'patch=[1, 3]' --out '/x/my runs/a'", "--override 'patch=[1, 3]' --out 'my runs/a'"),
+    ],
+)
+def test_cards_do_not_name_this_machines_folders(given, expected):
+    assert card.portable(given) == expected
+
+
 def test_configure():
     assert configure(PRESETS, "nano", ["hidden=320", "rope_theta=500"], codes=7).rope_theta == 500.0
     assert configure(PRESETS, "nano", ["hidden=320"], codes=7).codes == 7
@@ -202,7 +214,7 @@ def test_configure():
         ("nanno", [], "unknown preset 'nanno'; did you mean 'nano'"),
         ("nano", ["hiden=3"], "unknown field of TokenConfig 'hiden'; did you mean 'hidden'"),
         ("nano", ["hidden"], "takes field=value, not 'hidden'"),
-        ("nano", ["hidden=wide"], "hidden takes a int like 160, not 'wide'"),
+        ("nano", ["hidden=wide"], r"hidden takes int, as in hidden=\d+, not 'wide'"),
         ("nano", ["codes=3"], "codes cannot be set: it is 7 because"),
     ],
 )
@@ -229,8 +241,8 @@ def test_commands_from_codec_to_bundled_world_model(tmp_path, monkeypatch, capsy
 
     monkeypatch.setattr(zoo, "WEIGHTS", tmp_path / "zoo")
     monkeypatch.chdir(tmp_path)
-    toys.write_store(tmp_path / "data")
-    common = ["--data", "data", "--steps", "2", "--validate-frames", "32", "--device", "cpu"]
+    toys.write_store(tmp_path / "rooms" / "data")
+    common = ["--data", str(tmp_path / "rooms" / "data"), "--steps", "2", "--validate-frames", "32", "--device", "cpu"]
     tiny = ["--override", "wide=8", "fine=4", "blocks=1", "levels=[3,4]"]
     main(["codec", *common, "--out", "runs/codec", "--batch-frames", "8", *tiny])
     model = ["--override", *TINY, "kv_heads=1", "--batch-frames", "16", "--codec", "runs/codec"]
@@ -247,14 +259,19 @@ def test_commands_from_codec_to_bundled_world_model(tmp_path, monkeypatch, capsy
     model = zoo.load("toy/token-nano")
     prefix = np.zeros((1, 1, 16, 24, 3), np.uint8)
     assert model.generate(prefix, np.tile(DOOM.null, (1, 2, 1)), [0]).shape == (1, 3, 16, 24, 3)
-    card = json.loads((tmp_path / "zoo/toy/token-nano.json").read_text())
-    assert card["command"].startswith("python -m worldgym.pretrain token --data data --steps 2")
-    assert (card["name"], card["codec"], card["dtype"]) == ("toy/token-nano", "toy/frame-codec", "float16")
-    assert card["sha256"] == sha256(tmp_path / "zoo/toy/token-nano.safetensors")
+    text = (tmp_path / "zoo/toy/token-nano.json").read_text()
+    facts = json.loads(text)
+    assert facts["command"].startswith("python -m worldgym.pretrain token --data rooms/data --steps 2")
+    assert str(tmp_path) not in text
+    assert (facts["name"], facts["codec"], facts["dtype"]) == ("toy/token-nano", "toy/frame-codec", "float16")
+    assert facts["sha256"] == sha256(tmp_path / "zoo/toy/token-nano.safetensors")
     with pytest.raises(SystemExit) as refused:  # another codec than the one of the run
         main(["codec", *common, "--out", "runs/other", "--batch-frames", "8", *tiny, "--seed", "1"])
         main(["export", "--run", "runs/token", "--name", "toy/x", "--codec", "runs/other", "--zoo", "zoo"])
     assert refused.value.code == 2 and "is another network than" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as refused:  # a path that nobody else has
+        main(["export", "--run", "runs/token", "--name", "toy/x", "--zoo", "zoo"])
+    assert refused.value.code == 2 and "is not in the zoo" in capsys.readouterr().err
     assert not (tmp_path / "zoo/toy/x.safetensors").exists()
 
 

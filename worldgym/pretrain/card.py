@@ -1,12 +1,14 @@
 """The card beside a model file: what it is, how it was made, how good it is.
 
-- `write(path, …)`: the card of a finished run. `commit()`, `hardware()`, `versions()`: facts about here and now.
+- `write(path, …)`: the card of a finished run. `portable(text)`: a command without this machine's folders.
+- `commit()`, `hardware()`, `versions()`: facts about here and now.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +33,7 @@ def write(path: Path, config: RunConfig, task: Task, run: RunState, scores: dict
         "config": vars(run.module.config),
         "architecture": (type(run.module).__doc__ or "").strip().splitlines()[0],
         "parameters": sum(p.numel() for p in run.module.parameters()),
-        "command": command,
+        "command": portable(command),
         "commit": commit(),
         "hardware": hardware(device),
         "versions": versions(),
@@ -42,6 +44,16 @@ def write(path: Path, config: RunConfig, task: Task, run: RunState, scores: dict
         "sha256": sha256(path),
     }
     write_json(path.with_suffix(".json"), {**facts, **task.origin})
+
+
+def portable(text: str) -> str:
+    """Words of a command or setting, absolute paths cut to their last two parts: cards travel, folders do not.
+
+    >>> portable("--data /home/me/data/doom-rooms --codec doom-rooms/frame-codec")
+    '--data data/doom-rooms --codec doom-rooms/frame-codec'
+    """
+    words = (Path(word) if word.startswith("/") else word for word in shlex.split(text))
+    return shlex.join("/".join(word.parts[1:][-2:]) if isinstance(word, Path) else word for word in words)
 
 
 def commit() -> str | None:

@@ -14,6 +14,7 @@ import torch
 from worldgym.errors import InputError
 from worldgym.files import output_folder, sha256, write_json
 from worldgym.models import checkpoint, zoo
+from worldgym.pretrain.card import portable
 
 LIMIT = 16e6  # bytes of a bundled file
 DROPPED = ("sha256", "name")  # of the run's card: said anew
@@ -56,6 +57,8 @@ def export(config: ExportConfig) -> Path:
     path = output_folder(config.zoo / world) / f"{name}.safetensors"
     _write(path, tensors, {**origin, "kind": kind, "config": values, "format": checkpoint.FORMAT}, config.half)
     facts = {key: value for key, value in card.items() if key not in DROPPED}
+    facts["command"] = portable(facts["command"])
+    facts["settings"] = {key: portable(v) if key == "init" and v else v for key, v in facts["settings"].items()}
     facts |= {"name": config.name, "dtype": "float16" if config.half else "float32", **origin}
     write_json(path.with_suffix(".json"), facts | {"sha256": sha256(path)} | ({"note": config.note} if config.note else {}))
     return path
@@ -83,6 +86,8 @@ def _codec(config: ExportConfig, metadata: dict[str, Any]) -> dict[str, str]:
     path = zoo.locate(bundled)
     if sha256(path) != metadata["codec_sha256"]:
         _same_network(zoo.locate(metadata["codec"]), path, metadata["codec_sha256"])
+    if not (config.zoo / f"{bundled}.safetensors").is_file():
+        raise InputError(f"the codec {bundled!r} is not in the zoo: export it first, then say its name there with --codec")
     return {"codec": bundled, "codec_sha256": sha256(path)}
 
 

@@ -51,5 +51,5 @@ def _parse(field: str, text: str, old: Any) -> Any:
     if isinstance(old, float) and isinstance(value, int):
         value = float(value)
     if type(value) is not type(old):
-        raise InputError(f"--override {field} takes a {type(old).__name__} like {old!r}, not {text!r}")
+        raise InputError(f"--override {field} takes {type(old).__name__}, as in {field}={json.dumps(old)}, not {text!r}")
     return value
