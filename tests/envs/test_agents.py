@@ -172,7 +172,7 @@ def test_fork_shares_the_prefix():
     """N clips once and G candidates for the last: N + G clip generations of B rows, not N G."""
     env, agent, groups = denoise_env(1), DenoiseAgent(diffusion_model(), "ode"), 5
     rows = []
-    agent.model.blocks[0].register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    handle = agent.model.blocks[0].register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     try:
         observation, _ = env.reset(seed=2)
         for _ in range(3 * env.steps_per_clip):
@@ -181,7 +181,7 @@ def test_fork_shares_the_prefix():
         branches = env.fork(groups)
         play(branches, agent.fork(groups), RowNoise(range(groups)), branches.observation())
     finally:
-        agent.model.blocks[0]._forward_pre_hooks.clear()
+        handle.remove()
     assert set(rows[:before]) == {1} and before == 1 + 3 * env.steps_per_clip + 2  # prefix, steps, two clips appended
     assert rows[before:] == [groups] * (1 + env.steps_per_clip)  # the last finished clip appended, then the steps
 
