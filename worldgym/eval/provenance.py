@@ -19,12 +19,12 @@ PACKAGES = ("numpy", "scipy", "torch", "gymnasium", "vizdoom", "safetensors", "s
 
 
 def commit() -> str | None:
-    """Hash of the checked-out commit, with "-dirty" when tracked files differ; None outside a checkout."""
+    """Hash of the checked-out commit, with "-dirty" when files of the package differ; None outside a checkout."""
     folder = Path(worldgym.__file__).parent
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None  # installed, perhaps inside somebody else's repository
     found = _git(folder, "rev-parse", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
     return f"{found}-dirty" if found and changed else found
 
 
