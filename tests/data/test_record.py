@@ -1,6 +1,8 @@
 """Recording: any number of workers, killed or not, the same bytes; what a store refuses."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,9 +13,10 @@ import pytest
 
 from worldgym.data.clips import ARRAYS, ClipStore, content_hash
 from worldgym.data.record import record, world_seeds
-from worldgym.errors import InputError
+from worldgym.errors import InputError, exit_with_sentence
 
 CLIPS, FRAMES = 66, 5
+PINNED = "497775f0b1efbd9e68a760eca998c20ac232e8ba363a600822fc5b75253344e8"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,13 @@ def test_shapes_and_manifest(store):
     assert list(store.seeds) == world_seeds(1, CLIPS) == list(range(10_000_000, 10_000_000 + CLIPS))
     assert store.manifest["versions"]["vizdoom"] and store.manifest["sha256"] == store.sha256
     assert content_hash({name: getattr(store, name) for name in ARRAYS}) == store.sha256
+
+
+def test_the_same_bytes_on_any_day(store):
+    """Recorded when this was written; another version of the engine may play differently, and says so here."""
+    if store.manifest["versions"]["vizdoom"] != "1.3.2":
+        pytest.skip("the pinned hash is of vizdoom 1.3.2")
+    assert store.sha256 == PINNED
 
 
 def test_two_workers_make_the_same_bytes(store, tmp_path):
@@ -99,6 +109,17 @@ def test_the_command_says_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     run = subprocess.run(command(tmp_path / "file" / "below"), capture_output=True, text=True)
     assert run.returncode == 2 and run.stderr.strip().startswith("error: ") and "Traceback" not in run.stderr
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(SystemExit) as stop:
+        exit_with_sentence(record)("doom-rooms", 2, 0, str(tmp_path / "out"), frames=4)
+    assert stop.value.code == 2 and "error: the disk is full: could not write" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_store_is_one_sentence(store, tmp_path):

@@ -9,7 +9,6 @@ from gymnasium.utils.env_checker import check_env
 
 from worldgym.actions import DOOM
 from worldgym.errors import InputError
-from worldgym.registration import ENTRY_POINTS
 from worldgym.worlds.recorder import Recorder, make_world, replay
 
 
@@ -41,7 +40,7 @@ def random_actions(seed, count):
     return np.random.default_rng(seed).integers(0, DOOM.sizes, (count, len(DOOM.sizes)))
 
 
-@pytest.mark.parametrize("name", sorted(ENTRY_POINTS))
+@pytest.mark.parametrize("name", ["worldgym/DoomRooms-Game-v0"])
 def test_gymnasiums_checker_finds_nothing(name):
     env = gym.make(name, render_mode="rgb_array")
     with warnings.catch_warnings():

@@ -103,13 +103,22 @@ def _open_partial(folder: Path, recipe: dict, world: str, first_seed: int) -> tu
     recorder = Recorder(world)
     example = columns(recorder.play(first_seed, recipe["frames"]))
     recorder.close()
-    arrays = {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy", "w+", np.asarray(value).dtype, (recipe["clips"], *np.shape(value))
-        )
-        for name, value in example.items()
-    }
+    arrays = {}
+    for name, value in example.items():
+        path, shape = folder / f"{name}.npy", (recipe["clips"], *np.shape(value))
+        arrays[name] = np.lib.format.open_memmap(path, "w+", np.asarray(value).dtype, shape)
+        _reserve(path)
     return arrays, 0
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's space now: on a full disk a mapped file would otherwise kill the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _mark(folder: Path, arrays: dict[str, np.ndarray], recipe: dict, done: int) -> None:

@@ -53,6 +53,8 @@ class DoomConfig:
         width: of a frame, pixels.
         tics: game tics (1/35 s) per action; 6 gives 5.83 frames per second.
         settle: tics after the start until the weapon is up.
+        still: pictures of the standing player after that. The engine's drawing code keeps the weapon's sway from one episode
+            to the next and lets go of one pixel of at most 16 with every picture.
     """
 
     name: str = "doom-rooms"
@@ -61,7 +63,8 @@ class DoomConfig:
     height: int = 56
     width: int = 96
     tics: int = 6
-    settle: int = 14
+    settle: int = 20
+    still: int = 20
 
     @property
     def fps(self) -> float:
@@ -96,10 +99,12 @@ class DoomWorld(gym.Env):
         render_mode: None or "rgb_array".
     """
 
+    metadata = {"render_modes": ["rgb_array"], "render_fps": DOOM_ROOMS.fps}
+
     def __init__(self, config: DoomConfig = DOOM_ROOMS, render_mode: str | None = None):
         self.config = config
         self.spec_actions: ActionSpec = DOOM
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": config.fps}
+        self.metadata = {**self.metadata, "render_fps": config.fps}
         self.render_mode = render_mode
         self.observation_space = spaces.Box(0, 255, (config.height, config.width, 3), np.uint8)
         self.action_space = spaces.MultiDiscrete(self.spec_actions.sizes)
@@ -118,7 +123,10 @@ class DoomWorld(gym.Env):
         self._game.new_episode()
         for command in ("god", "give Shotgun", "give Pistol", "give ammo"):
             self._game.send_game_command(command)
-        self._game.make_action([0.0] * (len(BUTTONS) + 2), self.config.settle)
+        nothing = [0.0] * (len(BUTTONS) + 2)
+        self._game.make_action(nothing, self.config.settle)
+        for _ in range(self.config.still):
+            self._game.make_action(nothing, 1)
         self._look()
         return self._frame.copy(), dict(self._info)
 
