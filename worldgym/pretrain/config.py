@@ -13,7 +13,10 @@ from worldgym.errors import InputError
 from worldgym.pretrain.schedule import Budget
 
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
-FREE = ("data", "out", "cache", "codec", "steps", "minutes", "resume", "device", "threads", "save_every", "validate_every")
+FREE = (
+    *("data", "out", "cache", "codec", "steps", "minutes", "resume", "device", "threads"),
+    *("save_every", "validate_every", "final_share"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

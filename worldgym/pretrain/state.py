@@ -16,6 +16,7 @@ from torch import nn
 
 from worldgym.errors import InputError
 from worldgym.models import checkpoint
+from worldgym.pretrain.config import FREE
 from worldgym.pretrain.optim import Average
 
 
@@ -84,7 +85,7 @@ def _beside(tensor: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for name in sorted(set(old) | set(new)):
+    for name in sorted((set(old) | set(new)) - set(FREE)):  # older runs also wrote down what is free by now
         if old.get(name) != new.get(name):
             raise InputError(
                 f"cannot resume: the run was started with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
