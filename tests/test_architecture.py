@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "models": GROUND,
     "judges": GROUND | {"models"},
     "envs": GROUND | {"data", "models"},
+    "rewards": GROUND | {"envs", "judges"},
     "pretrain": GROUND | {"worlds", "data", "models", "judges"},
     "eval": GROUND | {"worlds", "data", "models", "judges"},
     "record": GROUND | {"worlds", "data"},

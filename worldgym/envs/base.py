@@ -37,7 +37,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
 
     Attributes:
         prompts: the tasks. codec: between frames and what is played. device: of all tensors.
-        frames, prefix: T and P. clips: N, clips that an episode makes. steps_per_clip: steps for each.
+        frames, prefix: T and P. clips: N, clips that an episode makes, of clip_frames each. steps_per_clip: steps for each.
         steps: length of the present episode. finished: whether it is over. seeds: (B,) one per row.
         clip: the clip now in work, 0 is the first that is made.
         actions: (B, T-1, A) int64. prompt_ids: (B,) names.
@@ -70,7 +70,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         if render_mode not in (None, "rgb_array"):
             raise InputError(f"render_mode is {render_mode!r}, but this environment knows None and 'rgb_array'")
         self.num_envs, self.device, self.render_mode = num_envs, torch.device(device), render_mode
-        self.frames, self.prefix, self._clip_frames, self.steps_per_clip = frames, prefix, clip_frames, steps_per_clip
+        self.frames, self.prefix, self.clip_frames, self.steps_per_clip = frames, prefix, clip_frames, steps_per_clip
         self.clips = (frames - prefix) // clip_frames
         self.action_spec = action_specs.spec(spec)
         self.codec = zoo.load_codec(codec, self.codec_kind, device) if isinstance(codec, str) else codec.to(device)
@@ -168,9 +168,14 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         return self._step // self.steps_per_clip
 
     @property
+    def clip_done(self) -> bool:
+        """Whether the last step finished a clip."""
+        return self._step > 0 and self._step % self.steps_per_clip == 0
+
+    @property
     def frames_done(self) -> int:
         """Finished frames, prefix included."""
-        return self.prefix + self.clip * self._clip_frames
+        return self.prefix + self.clip * self.clip_frames
 
     @property
     def prompt_ids(self) -> tuple[str, ...]:

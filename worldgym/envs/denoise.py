@@ -86,7 +86,7 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
         return DenoiseTrajectory(latents, self.actions[:, : done - 1], self.prefix, path, self.sigmas)
 
     def _begin(self, prefix: Tensor) -> None:
-        rows, clip = self.num_envs, (self._clip_frames, *self._cell)
+        rows, clip = self.num_envs, (self.clip_frames, *self._cell)
         latents = torch.zeros(rows, self.frames, *self._cell, device=self.device)
         latents[:, : self.prefix] = prefix
         self._rows["latents"] = latents
@@ -96,7 +96,7 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
 
     def _draw(self, clip: int) -> None:
         """Put fresh noise at the start of a clip; frame by frame, as `FrameDiffusion.generate` draws it."""
-        for frame in range(self._clip_frames):
+        for frame in range(self.clip_frames):
             self._rows["path"][:, clip, 0, frame] = self._noise.normal(*self._cell)
 
     def _advance(self, actions: Tensor) -> None:
@@ -105,7 +105,7 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
         if k + 1 < self.steps_per_clip:
             return
         start = self.frames_done
-        self._rows["latents"][:, start : start + self._clip_frames] = actions
+        self._rows["latents"][:, start : start + self.clip_frames] = actions
         if self._step + 1 < self.steps:
             self._draw(clip + 1)
 
@@ -115,7 +115,7 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
             self._draw(self.clip)  # a fork between clips gives every copy its own start
 
     def _checked(self, actions: Tensor | np.ndarray) -> Tensor:
-        actions = self._tensor(actions, (self.num_envs, self._clip_frames, *self._cell), floating=True)
+        actions = self._tensor(actions, (self.num_envs, self.clip_frames, *self._cell), floating=True)
         self._refuse(~actions.isfinite().all(), "the actions hold a value that is not a finite number (NaN or infinity)")
         return actions.float()
 

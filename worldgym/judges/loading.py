@@ -1,0 +1,28 @@
+"""Judges by name, for rooms that don't load models themselves: `load_judge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from worldgym.errors import InputError
+from worldgym.models import zoo
+
+
+def load_judge(judge: str | Path | nn.Module, kind: type[nn.Module], device: str | torch.device) -> nn.Module:
+    """A judge by zoo name or path, or as it is, on a device.
+
+    Args:
+        judge: the name, path or module.
+        kind: the class it must be of.
+        device: where to put it.
+
+    Raises:
+        InputError: it is something else.
+    """
+    module = zoo.load(judge, device) if isinstance(judge, (str, Path)) else judge
+    if not isinstance(module, kind):
+        raise InputError(f"a judge of kind {kind.__name__} is needed here, but got {type(module).__name__}")
+    return module.to(device)

@@ -1,0 +1,7 @@
+"""Rewards as wrappers, the same class for single and batched environments."""
+
+from worldgym.rewards.base import Reward
+from worldgym.rewards.idm import IDMReward
+from worldgym.rewards.pixel import PixelReward
+
+__all__ = ["IDMReward", "PixelReward", "Reward"]

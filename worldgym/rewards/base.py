@@ -1,0 +1,191 @@
+"""The base of all rewards: one class that wraps a single or a batched environment and scores batches of clips.
+
+- `Reward`: subclass it and write `name`, `range`, `per_frame` (or `score`).
+- `Scored`: what one look at a batch of clips gives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+from torch import Tensor
+
+from worldgym.envs.base import WorldModelVectorEnv
+from worldgym.errors import InputError, unknown
+
+DUE = ("episode", "clip")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """A batch of clips, scored.
+
+    Attributes:
+        total: (B,) float32, the reward.
+        per_frame: (B, F) float32, one number per generated frame; None where a reward has none.
+        extra: more (B,) numbers for `info`, not in the reward.
+    """
+
+    total: Tensor
+    per_frame: Tensor | None = None
+    extra: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+
+
+class Reward:
+    """A reward wrapper: `IDMReward(env)` works on `TokenEnv`, `DenoiseEnv` and their vector forms.
+
+    The environment's own reward (that of a wrapper further in, or 0) and `weight` times this one are added, so wrappers
+    stack. `info["reward_terms"][name]` holds the unweighted (B,) term when it is due, `info["reward_frames"][name]` its
+    (B, F) values per generated frame where there are any. Frames are decoded only when the reward is due.
+
+    Attributes:
+        name: key of the term.
+        range: (lowest, highest) value of the term; infinite where there is no bound.
+        uses_truth: whether it wants the true frames; None comes in their place if not.
+
+    Args:
+        env: a world-model environment, wrapped or not.
+        weight: factor of the term.
+        due: "episode": on all generated frames, at the end; "clip": after every clip, on the frames of that clip.
+    """
+
+    name: str
+    range: tuple[float, float] = (-math.inf, math.inf)
+    uses_truth: bool = False
+    _faces: dict[bool, type] | None = None
+
+    def __init_subclass__(cls, **more: Any):
+        super().__init_subclass__(**more)
+        cls._faces = None
+
+    def __new__(cls, env: Any, *_: Any, **__: Any) -> Reward:
+        """The face for this kind of environment: a subclass of this class and of Gymnasium's wrapper."""
+        if issubclass(cls, (_Single, _Batched)):
+            return object.__new__(cls)
+        if cls.__dict__.get("_faces") is None:
+            # both faces carry the public name, so that an EnvSpec names the class that users wrote
+            names = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__qualname__": cls.__qualname__, "_public": cls}
+            cls._faces = {batched: type(cls.__name__, (cls, face), names) for batched, face in _FACES.items()}
+        if not isinstance(env, (gym.Env, VectorEnv)):
+            raise InputError(f"{cls.__name__} wraps a Gymnasium environment, but got {type(env).__name__}")
+        return object.__new__(cls._faces[isinstance(env, VectorEnv)])
+
+    def __init__(self, env: Any, weight: float = 1.0, due: str = "episode", **recorded: Any):
+        if due not in DUE:
+            raise unknown("time at which a reward is due", due, DUE)
+        self._wrap(env, weight=weight, due=due, **recorded)
+        self.weight, self.due = float(weight), due
+        if not isinstance(self.core, WorldModelVectorEnv):
+            raise InputError(
+                f"{type(self).__name__} needs a world-model environment inside, but found {type(self.core).__name__}"
+            )
+
+    # --- what a subclass writes ------------------------------------------------------------------------------------------
+
+    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
+        """One number for every frame but the first.
+
+        Args:
+            frames: (B, T, H, W, 3) uint8; the first is context.
+            actions: (B, T-1, A) int64, what led to frames 1 to T-1.
+            truth: (B, T, H, W, 3) uint8, what truly happened, or None.
+
+        Returns:
+            (B, T-1) float.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define per_frame or score")
+
+    def score(self, frames: Tensor, actions: Tensor, truth: Tensor | None, given: int) -> Scored:
+        """The reward of a batch of clips, by default the mean of `per_frame` over generated frames.
+
+        Args:
+            frames, actions, truth: as in `per_frame`.
+            given: how many of the frames come before what is scored.
+        """
+        values = self.per_frame(frames, actions, truth)[:, given - 1 :].float()
+        return Scored(values.mean(1), values)
+
+    # --- what is shared --------------------------------------------------------------------------------------------------
+
+    @property
+    def core(self) -> WorldModelVectorEnv:
+        """The batched environment at the bottom."""
+        inside = self.unwrapped
+        return getattr(inside, "core", inside)
+
+    def fork(self, groups: int) -> Reward:
+        """The same reward around `env.fork(groups)`."""
+        inside = self.env
+        while isinstance(inside, (PassiveEnvChecker, OrderEnforcing)):  # what `gymnasium.make` puts around
+            inside = inside.env
+        if not hasattr(inside, "fork"):
+            raise InputError(f"{type(inside).__name__} between this reward and the environment cannot fork; put it outside")
+        return self._public(inside.fork(groups), **self._recorded)
+
+    @torch.no_grad()
+    def evaluate(self) -> Scored | None:
+        """Score what is finished now: (B,) and per frame; None when nothing is due."""
+        core = self.core
+        if not (core.finished if self.due == "episode" else core.clip_done):
+            return None
+        frames, truth = core.video(), core.truth() if self.uses_truth else None
+        given = core.prefix if self.due == "episode" else core.frames_done - core.clip_frames
+        scored = self.score(frames, core.actions[:, : frames.shape[1] - 1], truth, given)
+        if tuple(scored.total.shape) != (core.num_envs,):
+            raise InputError(f"{type(self).__name__}.score gave shape {tuple(scored.total.shape)} for {core.num_envs} clips")
+        return scored
+
+    def _info(self, info: dict[str, Any], scored: Scored, single: bool) -> dict[str, Any]:
+        def face(x: Tensor) -> Any:
+            return x[0].cpu().numpy()[()] if single else x
+
+        info = dict(info)
+        terms = {self.name: scored.total, **scored.extra}
+        info["reward_terms"] = {**info.get("reward_terms", {}), **{name: face(x) for name, x in terms.items()}}
+        if scored.per_frame is not None:
+            info["reward_frames"] = {**info.get("reward_frames", {}), self.name: face(scored.per_frame)}
+        return info
+
+
+class _Single(gym.Wrapper, RecordConstructorArgs):
+    """The face for `gymnasium.Env`."""
+
+    def _wrap(self, env: gym.Env, **recorded: Any) -> None:
+        self._recorded = recorded
+        RecordConstructorArgs.__init__(self, **recorded)
+        gym.Wrapper.__init__(self, env)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step; the term is added where it is due."""
+        observation, reward, over, cut, info = self.env.step(action)
+        scored = self.evaluate()
+        if scored is not None:
+            reward, info = float(reward + self.weight * scored.total[0]), self._info(info, scored, single=True)
+        return observation, reward, over, cut, info
+
+
+class _Batched(VectorWrapper):
+    """The face for `gymnasium.vector.VectorEnv`."""
+
+    def _wrap(self, env: VectorEnv, **recorded: Any) -> None:
+        self._recorded = recorded
+        VectorWrapper.__init__(self, env)
+
+    def step(self, actions: Tensor | np.ndarray) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """One step; the term is added where it is due."""
+        observation, reward, over, cut, info = self.env.step(actions)
+        scored = self.evaluate()
+        if scored is not None:
+            reward, info = reward + self.weight * scored.total.to(reward.device), self._info(info, scored, single=False)
+        return observation, reward, over, cut, info
+
+
+_FACES = {False: _Single, True: _Batched}
