@@ -8,6 +8,7 @@ only when everything, hash included, is done.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import multiprocessing
@@ -23,9 +24,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from worldgym.data.clips import ARRAYS, FORMAT, columns, content_hash
-from worldgym.errors import InputError
+from worldgym.errors import InputError, unknown
 from worldgym.files import output_folder, write_json
-from worldgym.worlds.recorder import Play, Recorder, make_world
+from worldgym.worlds.doom import WORLDS
+from worldgym.worlds.recorder import Play, Recorder
 
 SEED_STRIDE = 10_000_000  # world seed of clip i is SEED_STRIDE * seed + i
 CHUNK = 32  # clips between two marks of progress
@@ -56,12 +58,12 @@ def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames
     target = Path(out)
     if target.exists():
         raise InputError(f"the output {out!r} exists already; name another folder or remove it")
-    threadpool_limits(1)  # the player's small matrices only lose time on several threads
     recipe = {"world": world, "clips": clips, "seed": seed, "frames": frames, **_versions(world)}
     seeds = world_seeds(seed, clips)
     partial = output_folder(f"{out}.partial")
     arrays, done = _open_partial(partial, recipe, world, seeds[0])
-    with _plays(world, frames, workers, seeds[done:]) as plays:
+    # One BLAS thread: the player's small matrices only lose time on several.
+    with threadpool_limits(1), _plays(world, frames, workers, seeds[done:]) as plays:
         bar = tqdm(plays, total=clips, initial=done, desc="recording", unit="clip")
         for index, play in enumerate(bar, start=done):
             for name, value in columns(play).items():
@@ -72,21 +74,17 @@ def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames
     digest = content_hash(arrays)
     visible = int(arrays["visible"].sum())
     write_json(partial / "manifest.json", {**recipe, "format": FORMAT, "visible": visible, "sha256": digest})
-    (partial / "progress.json").unlink()
     os.rename(partial, target)
+    (target / "progress.json").unlink()
     return digest
 
 
 def _versions(world: str) -> dict:
-    import dataclasses
-
-    from worldgym.worlds.doom import WORLDS
-
-    make_world_name = WORLDS.get(world)
-    if make_world_name is None:
-        make_world(world).close()  # raises the sentence about unknown names
+    """What else decides about the bytes, as JSON."""
+    if world not in WORLDS:
+        raise unknown("world", world, WORLDS)
     return {
-        "spec": "doom",
+        "spec": WORLDS[world].spec,
         "config": dataclasses.asdict(WORLDS[world]),
         "versions": {"vizdoom": importlib.metadata.version("vizdoom"), "numpy": np.__version__},
     }

@@ -23,7 +23,7 @@ import vizdoom as vzd
 from gymnasium import spaces
 from PIL import Image
 
-from worldgym.actions import DOOM, ActionSpec
+from worldgym.actions import ActionSpec, spec
 from worldgym.errors import InputError
 
 BUTTONS = (
@@ -47,6 +47,7 @@ class DoomConfig:
 
     Attributes:
         name: the world's name.
+        spec: name of its action spec.
         scenario: file name in ViZDoom's scenarios folder.
         map: map inside that file.
         height: of a frame, pixels.
@@ -58,6 +59,7 @@ class DoomConfig:
     """
 
     name: str = "doom-rooms"
+    spec: str = "doom"
     scenario: str = "my_way_home.wad"
     map: str = "map01"
     height: int = 56
@@ -103,7 +105,7 @@ class DoomWorld(gym.Env):
 
     def __init__(self, config: DoomConfig = DOOM_ROOMS, render_mode: str | None = None):
         self.config = config
-        self.spec_actions: ActionSpec = DOOM
+        self.spec_actions: ActionSpec = spec(config.spec)
         self.metadata = {**self.metadata, "render_fps": config.fps}
         self.render_mode = render_mode
         self.observation_space = spaces.Box(0, 255, (config.height, config.width, 3), np.uint8)
