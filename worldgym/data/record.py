@@ -15,6 +15,7 @@ import multiprocessing
 import multiprocessing.util
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -151,9 +152,15 @@ def _start_worker(world: str) -> None:
     threadpool_limits(1)
     _recorder = Recorder(world)
     multiprocessing.util.Finalize(None, _recorder.close, exitpriority=10)  # an open engine would outlive its process
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """When the run is killed, end the engine and this process."""
+    multiprocessing.parent_process().join()
+    _recorder.close()
+    os._exit(1)
 
 
 def _play(seed: int, frames: int) -> Play:
-    if multiprocessing.parent_process() is None or not multiprocessing.parent_process().is_alive():
-        os._exit(1)  # the run was killed; nobody will read this
     return _recorder.play(seed, frames)
