@@ -3,7 +3,7 @@
     python benchmarks/speed.py --out benchmarks/results/speed-cpu.json
 
 - The game: scripted play, actions per second on one core.
-- Generation: frames per second after a prompt of 4 frames, with the cache and with everything recomputed at each step, both
+- Generation: frames per second after a prompt of 2 frames, with the cache and with everything recomputed at each step, both
   sides alternating in one run; the ratio is the median over rounds.
 - The main job's setting: 15 frames after 1, with the cache.
 
@@ -66,7 +66,7 @@ def measure_model(model: WorldModel, prompts: Prompts, arguments: Arguments) -> 
     rows = []
     for batch in arguments.batches:
         some = prompts[slice(0, batch)]
-        both = {cache: generation(model, some, 4, 5, cache) for cache in (True, False)}
+        both = {cache: generation(model, some, 2, 3, cache) for cache in (True, False)}
         both[True]()  # warm-up
         rounds = [{cache: seconds(run) for cache, run in both.items()} for _ in range(arguments.rounds)]
         cached, uncached = (np.array([r[cache] for r in rounds]) for cache in (True, False))
