@@ -13,7 +13,7 @@ from worldgym.models.agents import observation as forms
 from worldgym.models.agents.trajectory import DenoiseTrajectory
 from worldgym.models.clip_rollout import Rollout
 from worldgym.models.frame_diffusion import FrameDiffusion
-from worldgym.models.noise_kernels import NoiseKernel, kernel
+from worldgym.models.noise_kernels import Gaussian, NoiseKernel, kernel
 from worldgym.rng import RowNoise
 
 
@@ -43,20 +43,26 @@ class DenoiseAgent:
         Returns:
             The action (B, c, C, h, w) float32 (numpy for a numpy observation), and logprob_sum (B,) float32.
         """
+        ahead = self.propose(observation)
+        rows, frames, *cell = ahead.mean.shape
+        if len(noise) != rows:
+            raise InputError(f"noise has {len(noise)} rows, but the observation has {rows}; give one seed per row")
+        action = ahead.mean
+        if self.kernel.level:
+            drawn = [noise.normal(*cell) for _ in range(frames)]
+            action = ahead.sample(torch.stack(drawn, dim=1).to(action.device))
+        return forms.like(observation, action), ahead.logprob_sum(action)
+
+    @torch.no_grad()
+    def propose(self, observation: dict[str, Any]) -> Gaussian:
+        """What the next version of the clip is drawn from, mean (B, c, C, h, w); ask once per step."""
         seen = forms.batched(observation, self.model.embed.weight.device)
         step, frame, z = int(seen["step"][0]), int(seen["frame"][0]), seen["z"]
         sigma, sigma_next = seen["sigma"][0].tolist()
-        if len(noise) != len(z):
-            raise InputError(f"noise has {len(noise)} rows, but the observation has {len(z)}; give one seed per row")
         self._follow(seen, step, frame)
         v = self._rollout.velocity(z, sigma, seen["actions"][:, frame - 1 : frame - 1 + z.shape[1]])
-        ahead = self.kernel.step(z, v, sigma, sigma_next)
-        action = ahead.mean
-        if self.kernel.level:
-            drawn = [noise.normal(*z.shape[2:]) for _ in range(z.shape[1])]
-            action = ahead.sample(torch.stack(drawn, dim=1).to(z.device))
         self._next = (step + 1, len(z))
-        return forms.like(observation, action), ahead.logprob_sum(action)
+        return self.kernel.step(z, v, sigma, sigma_next)
 
     def logprob(self, trajectory: DenoiseTrajectory, steps: Sequence[int] | None = None) -> Tensor:
         """logprob_sum of steps in one pass, differentiable: (B, S) float32.

@@ -56,18 +56,23 @@ class TokenAgent:
         Returns:
             The action, (B,) or (B, width) int64 (numpy for a numpy observation), and logprob_sum (B,) float32.
         """
-        seen = forms.batched(observation, self.model.lm_head.weight.device)
-        step, codes = int(seen["step"][0]), seen["codes"]
-        frame, wave = divmod(step, len(self.schedule.waves))
-        frame += seen["prefix"].shape[1]
-        self._follow(seen, step, len(noise))
+        codes, wave = self._place(observation)[2:]
+        if len(noise) != len(codes):
+            raise InputError(f"noise has {len(noise)} rows, but the observation has {len(codes)}; give one seed per row")
+        logits = self.propose(observation)
         if wave == 0 or self._uniform is None:
-            self._uniform = noise.uniform(self.model.config.codes_per_frame).to(codes.device)
-        cells = list(self.schedule.waves[wave])
-        logits = self._reader.logits(codes, frame, wave)
-        drawn = sample(logits, self._uniform[:, cells], self.top_p, self.temperature)
-        self._next = (step + 1, len(codes))
+            self._uniform = noise.uniform(self.model.config.codes_per_frame).to(logits.device)
+        numbers = self._uniform[:, list(self.schedule.waves[wave])]
+        drawn = sample(logits, numbers, self.top_p, self.temperature)
         return forms.like(observation, self._padded(drawn)), logprob_sum(logits, drawn, self.top_p, self.temperature).sum(1)
+
+    @torch.no_grad()
+    def propose(self, observation: dict[str, Any]) -> Tensor:
+        """Logits of the codes of the next step, (B, n, V); ask once per step."""
+        seen, step, codes, wave = self._place(observation)
+        self._follow(seen, step)
+        self._next = (step + 1, len(codes))
+        return self._reader.logits(codes, seen["prefix"].shape[1] + step // len(self.schedule.waves), wave)
 
     def logprob(self, trajectory: TokenTrajectory, steps: Tensor | list[int] | None = None) -> Tensor:
         """logprob_sum of steps in one pass, differentiable: (B, S) float32.
@@ -94,11 +99,14 @@ class TokenAgent:
             other._reader, other._next = self._reader.fork(groups), (self._next[0], self._next[1] * groups)
         return other
 
-    def _follow(self, seen: dict[str, Tensor], step: int, streams: int) -> None:
-        batch = len(seen["codes"])
-        if streams != batch:
-            raise InputError(f"noise has {streams} rows, but the observation has {batch}; give one seed per row")
-        if step and self._next == (step, batch):
+    def _place(self, observation: dict[str, Any]) -> tuple[dict[str, Tensor], int, Tensor, int]:
+        """The observation as tensors, its step, codes and wave."""
+        seen = forms.batched(observation, self.model.lm_head.weight.device)
+        step = int(seen["step"][0])
+        return seen, step, seen["codes"], step % len(self.schedule.waves)
+
+    def _follow(self, seen: dict[str, Tensor], step: int) -> None:
+        if step and self._next == (step, len(seen["codes"])):
             return
         self._uniform, prefix = None, seen["prefix"].shape[1]
         if self.schedule.name == "raster":
