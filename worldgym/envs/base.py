@@ -40,6 +40,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         frames, prefix: T and P. clips: N, clips that an episode makes, of clip_frames each. steps_per_clip: steps for each.
         steps: length of the present episode. finished: whether it is over. seeds: (B,) one per row.
         clip: the clip now in work, 0 is the first that is made.
+        group_size: G, rows that are compared with each other stand side by side: rollouts of a prompt, or forks of a row.
         actions: (B, T-1, A) int64. prompt_ids: (B,) names.
     """
 
@@ -77,7 +78,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         self.prompts = find_prompts(prompts, prompt_seeds, frames, prefix)
         self._check_prompts()
         self._rows: dict[str, Tensor] = {}  # everything that has one entry per row; `fork` repeats it
-        self._step, self.steps = 0, 0
+        self._step, self.steps, self.group_size = 0, 0, 1
 
     # --- Gymnasium -------------------------------------------------------------------------------------------------------
 
@@ -94,6 +95,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         read = ResetOptions.read(options, self.num_envs, self.clips)
         self.seeds = self._row_seeds(seed)
         self._choice = read.choose(self.prompts.ids, self.seeds)
+        self.group_size = read.group_size
         if read.same_noise:
             self.seeds = [self.seeds[row - row % read.group_size] for row in range(self.num_envs)]
         self._step, self.steps = 0, self.steps_per_clip * (self.clips if read.clip is None else read.clip + 1)
@@ -144,7 +146,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         if groups < 1 or not self.steps:
             raise InputError(f"fork({groups}) needs a running episode and at least 1 group")
         other = copy.copy(self)
-        other.num_envs = self.num_envs * groups
+        other.num_envs, other.group_size = self.num_envs * groups, groups
         other._rows = {name: rows.repeat_interleave(groups, 0) for name, rows in self._rows.items()}
         other._decoded = [frames.repeat_interleave(groups, 0) for frames in self._decoded]
         other._choice = [index for index in self._choice for _ in range(groups)]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from typing import Any
 
@@ -81,7 +82,10 @@ class Reward:
     def __init__(self, env: Any, weight: float = 1.0, due: str = "episode", **recorded: Any):
         if due not in DUE:
             raise unknown("time at which a reward is due", due, DUE)
-        self._wrap(env, weight=weight, due=due, **recorded)
+        # what this very class takes: a reward without a weight of its own must be rebuilt without one
+        takes = inspect.signature(self._public.__init__).parameters
+        common = {name: value for name, value in (("weight", weight), ("due", due)) if name in takes or "recorded" in takes}
+        self._wrap(env, **common, **recorded)
         self.weight, self.due = float(weight), due
         if not isinstance(self.core, WorldModelVectorEnv):
             raise InputError(
