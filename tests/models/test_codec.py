@@ -73,7 +73,7 @@ def test_gradients_pass_the_rounding():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: FrameCodec(FrameCodecConfig(**TINY)), lambda: LatentCodec(LatentCodecConfig(**TINY))]
+    "pair", [(FrameCodec, FrameCodecConfig), (LatentCodec, LatentCodecConfig)], ids=["frame", "latent"]
 )
 def test_learns_to_copy_flat_colours(pair):
     torch.manual_seed(0)
