@@ -72,9 +72,7 @@ def test_gradients_pass_the_rounding():
     assert codec.encoder[1].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize(
-    "pair", [(FrameCodec, FrameCodecConfig), (LatentCodec, LatentCodecConfig)], ids=["frame", "latent"]
-)
+@pytest.mark.parametrize("pair", [(FrameCodec, FrameCodecConfig), (LatentCodec, LatentCodecConfig)], ids=["frame", "latent"])
 def test_learns_to_copy_flat_colours(pair):
     torch.manual_seed(0)
     codec = pair[0](pair[1](**TINY))
