@@ -57,7 +57,10 @@ def test_augmented_frames_stay_in_range():
 
 
 def test_learns_what_a_shift_means():
-    """Pictures that scroll left, right or not at all: strafe is what moved them. Untrained, a third is right (standard error .034)."""
+    """Pictures that scroll left, right or not at all: strafe is what moved them.
+
+    Untrained, a third is right (standard error .034).
+    """
     torch.manual_seed(0)
     judge = InverseDynamics(InverseDynamicsConfig(widths=(16, 16, 16), hidden=32, layers=1))
     rng = np.random.default_rng(0)
