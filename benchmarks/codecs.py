@@ -54,10 +54,11 @@ def f1(judge: torch.nn.Module, frames: torch.Tensor, actions: np.ndarray) -> dic
 def main() -> None:
     """The program."""
     arguments = tyro.cli(Arguments)
-    prompts = record_prompts("doom-rooms", seeds("test", 940_000_000, arguments.clips))
+    world_seeds = seeds("test", 940_000_000, arguments.clips)
+    prompts = record_prompts("doom-rooms", world_seeds)
     truth = torch.from_numpy(prompts.truth)
     pictures = {"truth": truth}
-    result: dict = {"clips": arguments.clips, "first_seed": 940_000_009, "psnr": {}, "f1": {}}
+    result: dict = {"clips": arguments.clips, "first_seed": world_seeds[0], "psnr": {}, "f1": {}}
     for name in arguments.codecs:
         pictures[name] = reconstruct(worldgym.load(name), truth)
         values = psnr(truth.flatten(0, 1), pictures[name].flatten(0, 1))
