@@ -17,7 +17,10 @@ MAY_IMPORT = {
     "envs": GROUND | {"data", "models"},
     "rewards": GROUND | {"envs", "judges"},
     "pretrain": GROUND | {"worlds", "data", "models", "judges"},
-    "eval": GROUND | {"worlds", "data", "models", "judges"},
+    "trainers": GROUND | {"data", "models"},  # rewards reach a trainer through env.step alone
+    "train": GROUND | {"envs", "rewards", "trainers", "data", "models"},
+    "eval": GROUND | {"worlds", "data", "models", "judges", "envs", "rewards"},
+    "leaderboard": GROUND | {"eval"},
     "record": GROUND | {"worlds", "data"},
     **{name: {"errors"} for name in GROUND},
     "registration": set(),
