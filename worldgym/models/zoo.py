@@ -29,6 +29,8 @@ CLASSES = {
     "token": ("worldgym.models.token_model", "TokenModel"),
     "diffusion": ("worldgym.models.frame_diffusion", "FrameDiffusion"),
     "inverse-dynamics": ("worldgym.judges.inverse_dynamics", "InverseDynamics"),
+    "camera-motion": ("worldgym.judges.camera_motion", "CameraMotion"),
+    "quality": ("worldgym.judges.quality", "Quality"),
 }
 CODEC_OF = {"token": "frame-codec", "diffusion": "latent-codec"}
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pkl")

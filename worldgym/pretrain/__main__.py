@@ -9,7 +9,15 @@ from typing import Annotated
 import tyro
 
 from worldgym.errors import exit_with_sentence
-from worldgym.pretrain.config import CodecRunConfig, DiffusionRunConfig, JudgeRunConfig, RunConfig, TokenRunConfig
+from worldgym.pretrain.config import (
+    CameraRunConfig,
+    CodecRunConfig,
+    DiffusionRunConfig,
+    JudgeRunConfig,
+    QualityRunConfig,
+    RunConfig,
+    TokenRunConfig,
+)
 from worldgym.pretrain.export import ExportConfig, export
 
 PROGRAM = "python -m worldgym.pretrain"
@@ -18,6 +26,8 @@ Command = (
     | Annotated[TokenRunConfig, tyro.conf.subcommand("token")]
     | Annotated[DiffusionRunConfig, tyro.conf.subcommand("diffusion")]
     | Annotated[JudgeRunConfig, tyro.conf.subcommand("judge")]
+    | Annotated[QualityRunConfig, tyro.conf.subcommand("quality")]
+    | Annotated[CameraRunConfig, tyro.conf.subcommand("camera")]
     | Annotated[ExportConfig, tyro.conf.subcommand("export")]
 )
 
@@ -48,8 +58,12 @@ def _train(config: RunConfig, command: str) -> object:
 def _task(config: RunConfig, device: object) -> object:
     if isinstance(config, CodecRunConfig):
         from worldgym.pretrain.codec_task import CodecTask as Chosen
+    elif isinstance(config, CameraRunConfig):  # before the judge's, which it inherits from
+        from worldgym.pretrain.camera_task import CameraTask as Chosen
     elif isinstance(config, JudgeRunConfig):
         from worldgym.pretrain.judge_task import JudgeTask as Chosen
+    elif isinstance(config, QualityRunConfig):
+        from worldgym.pretrain.quality_task import QualityTask as Chosen
     elif isinstance(config, TokenRunConfig):
         from worldgym.pretrain.token_task import TokenTask as Chosen
     else:

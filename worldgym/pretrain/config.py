@@ -1,6 +1,7 @@
 """The settings of a training run: one frozen dataclass per learner, the command line is made from them.
 
-- `RunConfig`: what all learners share. `CodecConfig`, `TokenRunConfig`, `DiffusionRunConfig`, `JudgeRunConfig`.
+- `RunConfig`: what all learners share. `CodecRunConfig`, `TokenRunConfig`, `DiffusionRunConfig`, `JudgeRunConfig`,
+  `QualityRunConfig`, `CameraRunConfig`.
 """
 
 from __future__ import annotations
@@ -154,3 +155,28 @@ class JudgeRunConfig(RunConfig):
     """Frames per training window, sampled anywhere in a clip."""
     split_half: Literal["0", "1", "none"] = "none"
     """Which half of the training seeds to use; a reward and the judge that evaluates it take different ones."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QualityRunConfig(RunConfig):
+    """Train a quality net: frames to how good they look."""
+
+    learner: ClassVar[str] = "quality"
+    batch_frames: int = 96
+    codecs: tuple[str, ...] = ("doom-rooms/frame-codec", "doom-rooms/latent-codec")
+    """Codecs whose reconstructions are ranked, by zoo name or path."""
+    models: tuple[str, ...] = ("doom-rooms/token-nano", "doom-rooms/diffusion-nano")
+    """World models whose clips are ranked below real ones, by zoo name or path; the i-th beside the i-th codec."""
+    generated: int = 96
+    """Clips to generate per world model."""
+    cache: Path | None = None
+    """Folder of generated clips; by default "encoded" beside the run."""
+    split_half: Literal["0", "1", "none"] = "none"
+    """Which half of the training seeds to use; a reward and the judge that evaluates it take different ones."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CameraRunConfig(JudgeRunConfig):
+    """Train a camera motion model: clips to the motion of the camera, from true poses."""
+
+    learner: ClassVar[str] = "camera"
