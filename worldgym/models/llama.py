@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldgym.models.attention import attention
 from worldgym.models.kv_cache import KVCache
 
 
@@ -56,11 +57,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """
     n, groups = q.shape[2], q.shape[1] // k.shape[1]
     if mask is None and n > 1:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=groups > 1)
+        return attention(q, k, v, is_causal=True, enable_gqa=groups > 1)
     # heads that share keys become rows of one head: the cache is read once, not once per query head
     rows = q.reshape(q.shape[0], k.shape[1], groups * n, q.shape[3])
     mask = mask.repeat(groups, 1) if mask is not None else None
-    return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask).view_as(q)
+    return attention(rows, k, v, attn_mask=mask).view_as(q)
 
 
 class Attention(nn.Module):
@@ -146,8 +147,13 @@ class Llama(nn.Module):
         self.embed_tokens = nn.Embedding(rows, hidden)
         self.layers = nn.ModuleList(Block(hidden, mlp, heads, kv_heads, rms_eps) for _ in range(layers))
         self.norm = nn.RMSNorm(hidden, rms_eps)
-        head_dim = hidden // heads
-        frequencies = rope_theta ** (-torch.arange(0, head_dim, 2) / head_dim)
+        self._rotary = max_len, hidden // heads, rope_theta
+        self.make_tables()
+
+    def make_tables(self) -> None:
+        """What follows from the sizes alone and is in no file: the rotary factors of every position."""
+        max_len, head_dim, theta = self._rotary
+        frequencies = theta ** (-torch.arange(0, head_dim, 2) / head_dim)
         angles = torch.arange(max_len)[:, None, None] * frequencies
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)

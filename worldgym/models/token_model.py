@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -129,9 +128,7 @@ class TokenModel(nn.Module):
             config.rms_eps,
         )
         self.lm_head = nn.Linear(config.hidden, config.rows, bias=False)
-        columns, ids = _action_table(config.action_tokens)
-        self.register_buffer("_columns", columns, persistent=False)
-        self.register_buffer("_ids", ids, persistent=False)
+        self.make_tables()
         self.apply(_initialise)
 
     @classmethod
@@ -139,13 +136,20 @@ class TokenModel(nn.Module):
         """A model with fresh weights from a config as stored in a checkpoint."""
         return cls(TokenConfig(**config))
 
+    def make_tables(self) -> None:
+        """What follows from the config alone and is in no file: the ids of actions."""
+        tokens = self.config.action_tokens
+        self.register_buffer("_weights", torch.from_numpy(tokens.weights), persistent=False)
+        self.register_buffer("_ids", torch.from_numpy(tokens.ids), persistent=False)
+
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N) ids -> (B, N, vocabulary) logits of the token after each."""
         return self.lm_head(self.model(tokens))
 
     def segments(self, actions: Tensor) -> Tensor:
         """(…, A) int -> (…, S) int64 token ids, as `ActionTokens.encode` but on the device."""
-        return self._ids[actions[..., self._columns], torch.arange(len(self._columns), device=actions.device)]
+        values = (actions[..., None, :] * self._weights).sum(-1)
+        return self._ids[torch.arange(len(self._ids), device=actions.device), values]
 
     def sequence(self, codes: Tensor, actions: Tensor) -> Tensor:
         """Frames and actions in turn: (B, T, L), (B, T-1, A) -> (B, T * L + (T-1) * S) int64."""
@@ -173,7 +177,7 @@ class TokenModel(nn.Module):
         hidden = self.model(tokens[:, :-1])  # nothing follows the last code
         # code 0 of a frame is predicted at the action's last token, code j at code j-1
         frames = hidden[:, prefix * stride - 1 :].unfold(1, length, stride).transpose(-1, -2)
-        return self._code_logits(frames)
+        return self.code_logits(frames)
 
     def loss(self, codes: Tensor, actions: Tensor, prefix: int = 1) -> Tensor:
         """Mean cross-entropy in nats of all codes after the prefix: (B, T, L), (B, T-1, A) -> scalar.
@@ -245,15 +249,21 @@ class TokenModel(nn.Module):
 
     def next_logits(self, tokens: Tensor, cache: KVCache, start: int | Tensor) -> Tensor:
         """Append (B, n) tokens to the cache at `start` -> (B, V) logits of the code after the last."""
-        return self._code_logits(self.model(tokens, cache, start)[:, -1])
+        return self.code_logits(self.model(tokens, cache, start)[:, -1])
 
     def empty_cache(self, batch: int) -> KVCache:
         """A cache that holds the longest sequence for B rows."""
         config, weight = self.config, self.lm_head.weight
         return KVCache(config.layers, batch, config.kv_heads, config.max_len, config.head_dim, weight.dtype, weight.device)
 
-    def _code_logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.lm_head.weight[: self.config.codes])  # action tokens are never predicted
+    def code_logits(self, hidden: Tensor) -> Tensor:
+        """(…, hidden) -> (…, V) float32 logits of image codes; action tokens are never predicted.
+
+        In float32 whatever the model computes in: a logit of 8 bits is off by up to .03, and so would be the ratio of a
+        policy with itself when a step and its recomputation round to different sides.
+        """
+        with torch.autocast(hidden.device.type, enabled=False):
+            return F.linear(hidden.float(), self.lm_head.weight[: self.config.codes].float())
 
     def _check_shapes(self, codes: Tensor, actions: Tensor, frames: int) -> None:
         config = self.config
@@ -271,15 +281,6 @@ class TokenModel(nn.Module):
         low, high, last = int(codes.min()), int(codes.max()), self.config.codes - 1
         if low < 0 or high > last:
             raise InputError(f"codes run from {low} to {high}, but this model knows 0 to {last}")
-
-
-def _action_table(tokens: ActionTokens) -> tuple[Tensor, Tensor]:
-    """Which action column fills each slot of a segment (S,), and the id for each of its values (values, S)."""
-    sizes = np.array(tokens.spec.sizes)
-    values = np.minimum(np.arange(sizes.max())[:, None], sizes - 1)  # row v: every column at v, or at its last value
-    groups = len(tokens.spec.groups)
-    columns = [0, *range(groups, len(sizes)), *range(groups), 0]  # camera first; bos and eos hang on no column
-    return torch.tensor(columns), torch.from_numpy(tokens.encode(values))
 
 
 def _initialise(module: nn.Module) -> None:

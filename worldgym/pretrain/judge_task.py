@@ -64,6 +64,6 @@ def scores(spec: ActionSpec, truth: np.ndarray, guess: np.ndarray) -> dict[str, 
     for index, group in enumerate(spec.groups):
         if truth[:, index].any():
             by_group[f"f1_{group.name}"] = f1_score(truth[:, index], guess[:, index], average="macro", zero_division=0)
-    camera = np.abs(truth - guess)[:, len(spec.groups) :].mean() if spec.camera else 0.0
+    camera = np.abs(truth - guess)[:, spec.camera_columns].mean() if spec.camera else 0.0
     mean = float(np.mean(list(by_group.values()))) if by_group else 0.0
     return {"f1": mean, "camera_bins": float(camera), "exact": float((truth == guess).all(1).mean()), **by_group}

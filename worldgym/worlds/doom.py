@@ -207,7 +207,7 @@ def _buttons(spec: ActionSpec, action: np.ndarray, tics: int) -> list[float]:
     """Engine buttons of an action; a rotation is spread evenly over its tics."""
     words = {g.name: g.labels[v] for g, v in zip(spec.groups, action, strict=False)}
     pressed = [float(words[group] == label) for _, group, label in BUTTONS]
-    pitch, yaw = (axis.centers[v] / tics for axis, v in zip(spec.camera, action[len(spec.groups) :], strict=True))
+    pitch, yaw = (axis.centers[v] / tics for axis, v in zip(spec.camera, action[spec.camera_columns], strict=True))
     return [*pressed, -float(pitch), float(yaw)]  # the engine's look delta is positive upwards
 
 

@@ -69,8 +69,8 @@ def over_groups(macro: np.ndarray) -> np.ndarray:
 
 def camera_error(given: np.ndarray, predicted: np.ndarray, spec: ActionSpec) -> np.ndarray:
     """(N,) mean |bin predicted - bin given| over camera axes and steps; in bins (MineWorld's L1)."""
-    first = len(spec.groups)
-    return np.abs(predicted[..., first:] - given[..., first:]).mean((1, 2))
+    axes = spec.camera_columns
+    return np.abs(predicted[..., axes] - given[..., axes]).mean((1, 2))
 
 
 def exact_match(given: np.ndarray, predicted: np.ndarray, spec: ActionSpec) -> np.ndarray:

@@ -1,9 +1,8 @@
-"""Action specs: which columns an action array has, what their labels mean, and their tokens.
+"""Action specs: which columns an action array has and what their labels mean.
 
 - `Group`: mutually exclusive labels, the first of which is "null". `CameraAxis`: mu-law bins of a rotation in degrees.
-- `ActionSpec`: groups, then camera axes; validates arrays and says what is wrong with them.
-- `ActionTokens`: MineWorld's segment (bos, camera axes, groups, eos) generalised over specs.
-- `SPECS`: "doom" and "minecraft" (the 7 groups of RLIR's Table 3 and camera).
+- `ActionSpec`: groups, then camera axes, then what is not scored; validates arrays and says what is wrong with them.
+- `SPECS`: "doom" and "minecraft" (the 7 groups of RLIR's Table 3, camera, hotbar and pickItem).
 """
 
 from __future__ import annotations
@@ -70,16 +69,29 @@ class CameraAxis:
 
 @dataclasses.dataclass(frozen=True)
 class ActionSpec:
-    """The columns of an action array (…, A) int: groups first, camera axes last."""
+    """The columns of an action array (…, A) int: groups, camera axes, other groups.
+
+    Attributes:
+        name: as in `SPECS`.
+        groups: what scores are averaged over.
+        camera: rotations.
+        others: groups that a world model is told but nobody scores (MineWorld's hotbar).
+    """
 
     name: str
     groups: tuple[Group, ...]
     camera: tuple[CameraAxis, ...]
+    others: tuple[Group, ...] = ()
 
     @property
     def columns(self) -> tuple[Group | CameraAxis, ...]:
         """All columns in order."""
-        return (*self.groups, *self.camera)
+        return (*self.groups, *self.camera, *self.others)
+
+    @property
+    def camera_columns(self) -> slice:
+        """Where the camera axes stand in (…, A)."""
+        return slice(len(self.groups), len(self.groups) + len(self.camera))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -94,7 +106,7 @@ class ActionSpec:
     @property
     def null(self) -> np.ndarray:
         """(A,) int64, the action that does nothing."""
-        return np.array([0] * len(self.groups) + [axis.null for axis in self.camera], np.int64)
+        return np.array([getattr(column, "null", 0) for column in self.columns], np.int64)
 
     def column(self, name: str) -> int:
         """Index of a column by name."""
@@ -139,48 +151,13 @@ class ActionSpec:
 
     def describe(self, action: np.ndarray) -> str:
         """A few words for captions: "forward sprint yaw+5"; "-" for the null action."""
-        words = [g.labels[v] for g, v in zip(self.groups, action, strict=False) if v]
-        for axis, value in zip(self.camera, action[len(self.groups) :], strict=True):
-            if value != axis.null:
-                words.append(f"{axis.name}{axis.centers[value]:+.0f}")
+        words = []
+        for column, value in zip(self.columns, action, strict=True):
+            if isinstance(column, Group):
+                words += [column.labels[value]] if value else []
+            elif value != column.null:
+                words.append(f"{column.name}{column.centers[value]:+.0f}")
         return " ".join(words) or "-"
-
-
-class ActionTokens:
-    """An action as a fixed segment of S = A + 2 tokens: bos, camera axes, groups, eos (MineWorld, section 3).
-
-    Ids start at `first`: group labels other than null in order, camera bins axis by axis, bos, one null shared by all
-    groups, eos. Fixed slots, so position in the segment tells the column.
-
-    Args:
-        spec: the action spec.
-        first: the first free id, that is the number of image codes V.
-    """
-
-    def __init__(self, spec: ActionSpec, first: int):
-        self.spec = spec
-        self.length = len(spec.sizes) + 2
-        keys = sum(group.size - 1 for group in spec.groups)
-        bins = sum(axis.size for axis in spec.camera)
-        self.bos, self.null, self.eos = (first + keys + bins + i for i in range(3))
-        self.vocabulary = first + keys + bins + 3
-        self._tables = []  # per column: label -> id
-        next_id = first
-        for group in spec.groups:
-            self._tables.append(np.array([self.null, *range(next_id, next_id + group.size - 1)]))
-            next_id += group.size - 1
-        for axis in spec.camera:
-            self._tables.append(np.arange(next_id, next_id + axis.size))
-            next_id += axis.size
-
-    def encode(self, actions: np.ndarray) -> np.ndarray:
-        """(…, A) int -> (…, S) int64 token ids."""
-        actions = self.spec.check(actions)
-        groups = len(self.spec.groups)
-        order = [*range(groups, len(self._tables)), *range(groups)]  # camera first, as in MineWorld
-        columns = [self._tables[i][actions[..., i]] for i in order]
-        ends = np.full(actions.shape[:-1], self.bos), np.full(actions.shape[:-1], self.eos)
-        return np.stack([ends[0], *columns, ends[1]], axis=-1).astype(np.int64)
 
 
 def _buttons(*names: str) -> tuple[Group, ...]:
@@ -206,6 +183,7 @@ MINECRAFT = ActionSpec(
         *_buttons("use", "attack", "jump", "drop"),
     ),
     (CameraAxis("pitch", 21, 90.0, 11.4887), CameraAxis("yaw", 21, 90.0, 11.4887)),
+    (Group("hotbar", ("null", *(f"hotbar.{slot}" for slot in range(1, 10)))), Group("pick", ("null", "pickItem"))),
 )
 SPECS = {spec.name: spec for spec in (DOOM, MINECRAFT)}
 
