@@ -114,11 +114,11 @@ def per_step(advantages: Tensor, steps: int) -> Tensor:
 
 
 def _groups(rewards: Tensor, group_size: int) -> Tensor:
-    """(B, …) -> (B / G, G, …) float32."""
+    """(B, …) -> (B / G, G, …) float64: the mean of equal numbers is then that number, and no rounding looks like a reward."""
     if group_size < 1 or len(rewards) % group_size:
         raise InputError(f"group_size is {group_size}, but it must divide the {len(rewards)} rewards")
-    return rewards.float().unflatten(0, (-1, group_size))
+    return rewards.double().unflatten(0, (-1, group_size))
 
 
 def _flat(groups: Tensor) -> Tensor:
-    return groups.flatten(0, 1)
+    return groups.flatten(0, 1).float()

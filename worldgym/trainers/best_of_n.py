@@ -26,7 +26,7 @@ def best_of_n(scores: Tensor, group_size: int, keep: int) -> Tensor:
         raise InputError(f"group_size is {group_size}, but it must divide the scores (B,), which are {tuple(scores.shape)}")
     if not 1 <= keep <= group_size:
         raise InputError(f"keep is {keep}, but from a group of {group_size} one can keep 1 to {group_size}")
-    order = scores.unflatten(0, (-1, group_size)).argsort(1, descending=True, stable=True)
+    order = scores.unflatten(0, (-1, group_size)).argsort(dim=1, descending=True, stable=True)
     low = keep // 2
     kept = torch.cat([order[:, : keep - low], order[:, group_size - low :]], 1).sort(1).values
     first = torch.arange(0, len(scores), group_size, device=scores.device)

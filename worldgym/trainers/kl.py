@@ -38,7 +38,9 @@ ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 def estimate(name: str, logprob: Tensor, reference: Tensor) -> Tensor:
     """By name, see `ESTIMATORS`; elementwise.
 
-    As a loss only "k2" and "k3" work: the gradient of "k1" is the score, whose mean is 0 whatever the reference is.
+    As a loss they pull in different ways. On samples of the policy itself the gradient of "k1" is the score, whose mean is 0
+    whatever the reference is; that of "k2" is the gradient of KL(policy || reference), whose optimum with a reward is the
+    reference tilted by e^(reward / beta); that of "k3" is the gradient of KL(reference || policy), with another optimum.
 
     Args:
         name: "k1", "k2" or "k3".
