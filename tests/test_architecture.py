@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "rewards": GROUND | {"envs", "judges"},
     "pretrain": GROUND | {"worlds", "data", "models", "judges"},
     "trainers": GROUND | {"data", "models"},  # rewards reach a trainer through env.step alone
-    "train": GROUND | {"envs", "rewards", "trainers", "data", "models"},
+    "train": GROUND | {"envs", "rewards", "trainers", "data", "models", "pretrain"},  # its run folder, bar and cards
     "eval": GROUND | {"worlds", "data", "models", "judges", "envs", "rewards"},
     "leaderboard": GROUND | {"eval"},
     "record": GROUND | {"worlds", "data"},

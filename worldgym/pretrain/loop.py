@@ -47,7 +47,7 @@ def train(task: Task, config: RunConfig, command: str) -> Path:
     run = _start(task, config)
     report = Report(config.out, f"{config.learner} {config.preset}", run.step, config.steps)
     try:
-        with _signals() as stop:
+        with stop_signals() as stop:
             _loop(task, config, run, report, stop)
         if stop:
             _save(task, config, run)
@@ -163,7 +163,7 @@ def _seeded(seed: int, *names: object) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """Yield a list that receives SIGINT or SIGTERM; the second one acts as usual."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers

@@ -1,0 +1,1 @@
+"""Post-training of world models from the command line: `python -m worldgym.train`."""

@@ -1,0 +1,44 @@
+"""A trained policy as a model file that evaluation and the zoo read: `write_model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from worldgym.files import sha256, write_json
+from worldgym.models import checkpoint, zoo
+from worldgym.pretrain.card import commit, hardware, portable, versions
+from worldgym.train.config import RunConfig
+from worldgym.train.state import Progress
+from worldgym.trainers.learner import Learner
+
+OWN = ("kind", "config", "format")  # of a model file; the rest tells where it comes from
+
+
+def write_model(path: Path, config: RunConfig, learner: Learner, progress: Progress, command: str) -> Path:
+    """Write the weights to `path`, with codec and origin of the model that training started from, and the card beside."""
+    base = zoo.locate(config.model)
+    _, kind, _, metadata = checkpoint.read(base)
+    origin = {name: value for name, value in metadata.items() if name not in OWN}
+    module = learner.best_weights()
+    path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for
+    checkpoint.save(path, module, kind, {**origin, "post_training": config.algorithm})
+    device = next(module.parameters()).device
+    facts = {
+        "name": f"{config.algorithm} of {portable(config.model)}",
+        "kind": kind,
+        "config": vars(module.config),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "base": portable(config.model),
+        "base_sha256": sha256(base),
+        "command": portable(command),
+        "commit": commit(),
+        "hardware": hardware(device),
+        "versions": versions(),
+        "minutes": round(progress.seconds / 60, 2),
+        "iterations": progress.iteration,
+        "updates": learner.updates,
+        "settings": {**config.fixed(), "model": portable(config.model)},
+        "sha256": sha256(path),
+    }
+    write_json(path.with_suffix(".json"), {**facts, **origin})
+    return path

@@ -1,0 +1,135 @@
+"""The papers' settings and those for a small machine, by name; every field can be overridden on the command line.
+
+- `PRESETS`: by algorithm and name. `preset(algorithm, name)`: its fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worldgym.errors import unknown
+
+# RLIR (arXiv 2509.23958), appendix A.3
+RLIR_TOKEN = {
+    "model": "doom-rooms/token-nano",
+    "reward": ("idm",),
+    "prompt_batch": 32,
+    "group": 24,
+    "lr": 3e-5,
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "top_p": 0.8,
+}
+RLIR_DIFFUSION = {
+    "model": "doom-rooms/diffusion-nano",
+    "reward": ("idm",),
+    "prompt_batch": 16,
+    "group": 24,
+    "lr": 1e-5,
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "logprob": "mean",
+    "denoise_steps": 10,
+    "noise": "rlir",
+    "noise_level": 0.75,
+    "step_share": 0.6,
+    "micro": 1,
+}
+# What one CPU core can do in an hour: smaller groups, larger steps, each frame credited with its own reward.
+NANO_TOKEN = {"prompt_batch": 8, "group": 8, "lr": 3e-4, "credit": "frame", "final_lr": 0.1}
+NANO_DIFFUSION = {"prompt_batch": 8, "group": 8, "lr": 1e-4, "credit": "frame", "final_lr": 0.1, "last_noise": False}
+# WorldCompass (arXiv 2602.09022) as released
+WORLDCOMPASS = {
+    "model": "doom-rooms/diffusion-nano",
+    "reward": ("if=2", "drift=1"),
+    "due": "clip",
+    "level": "clip",
+    "curriculum": "cycle",
+    "terms": "each",
+    "advantage": "global",
+    "advantage_clip": 2.0,
+    "prompt_batch": 8,
+    "group": 12,
+    "best_of": 6,
+    "denoise_steps": 40,
+    "step_share": 0.5,
+    "lr": 1e-5,
+    "weight_decay": 0.01,
+    "final_lr": 1.0,
+    "grad_clip": 2.0,
+    "ema": 0.9,
+    "old": "ema",
+}
+NANO_COMPASS = {"denoise_steps": 10, "lr": 1e-4, "prompt_batch": 8, "group": 12}
+DIFFUSION_NFT = {
+    "model": "doom-rooms/diffusion-nano",
+    "reward": ("idm",),
+    "prompt_batch": 48,
+    "group": 24,
+    "lr": 3e-4,
+    "weight_decay": 1e-4,
+    "advantage": "global",
+    "advantage_clip": 5.0,
+    "denoise_steps": 10,
+    "step_share": 1.0,
+    "kl": 1e-4,
+    "old_decay": 0.0,
+    "old_growth": 0.001,
+    "old_limit": 0.5,
+    "ema": 0.9,
+}
+FLOW_GRPO = {
+    **RLIR_DIFFUSION,
+    "prompt_batch": 48,
+    "lr": 3e-4,
+    "weight_decay": 1e-4,
+    "advantage": "global",
+    "noise": "flow-grpo",
+    "noise_level": 0.7,
+    "clip_low": 1e-4,
+    "clip_high": 1e-4,
+    "step_share": 0.99,
+    "kl": 0.04,
+}
+DANCE_GRPO = {
+    **RLIR_DIFFUSION,
+    "noise": "dance-grpo",
+    "noise_level": 0.25,
+    "denoise_steps": 16,
+    "clip_low": 1e-4,
+    "clip_high": 1e-4,
+    "weight_decay": 1e-4,
+    "same_noise": True,
+    "last_noise": False,
+}
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "grpo": {
+        "rlir-token": RLIR_TOKEN,
+        "rlir-token-kl": {**RLIR_TOKEN, "kl": 1e-4},
+        "rlir-token-nano": {**RLIR_TOKEN, **NANO_TOKEN},
+        "rlir-diffusion": RLIR_DIFFUSION,
+        "rlir-diffusion-nano": {**RLIR_DIFFUSION, **NANO_DIFFUSION},
+        "rlvr-world": {**RLIR_TOKEN, "reward": ("pixel",), "group": 16, "prompt_batch": 8, "lr": 5e-5, "kl": 1e-3},
+        "flow-grpo": FLOW_GRPO,
+        "dance-grpo": DANCE_GRPO,
+    },
+    "nft": {
+        "worldcompass": WORLDCOMPASS,
+        "worldcompass-released": {**WORLDCOMPASS, "old": "detached"},
+        "worldcompass-nano": {**WORLDCOMPASS, **NANO_COMPASS},
+        "diffusion-nft": DIFFUSION_NFT,
+    },
+}
+FIRST = {"grpo": "rlir-token-nano", "nft": "worldcompass-nano"}
+
+
+def preset(algorithm: str, name: str) -> dict[str, Any]:
+    """The fields that a preset sets.
+
+    Raises:
+        InputError: there is no such preset; names the nearest.
+    """
+    if name not in PRESETS[algorithm]:
+        raise unknown(f"{algorithm} preset", name, PRESETS[algorithm])
+    return dict(PRESETS[algorithm][name])

@@ -1,0 +1,149 @@
+"""A post-training run from nothing, or a checkpoint, to a model file.
+
+- `train(config, command)`: the whole of it.
+
+Files of a run: config.json, env.json (EnvSpec), run.safetensors (everything that changes), model.safetensors and model.json
+(the result and its card), step-000050.safetensors (snapshots), log.jsonl, tensorboard/.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldgym.errors import InputError
+from worldgym.files import output_folder, write_bytes, write_json
+from worldgym.models import zoo
+from worldgym.models.noise_kernels import NoiseKernel
+from worldgym.models.world_model import WorldModel
+from worldgym.pretrain import schedule
+from worldgym.pretrain.card import commit, portable
+from worldgym.pretrain.loop import pick_device, stop_signals
+from worldgym.train import state, wiring
+from worldgym.train.config import GrpoRun, RunConfig
+from worldgym.train.export import write_model
+from worldgym.train.report import TrainReport
+from worldgym.trainers.grpo import Grpo
+from worldgym.trainers.learner import Learner, Ranks, rows_needed
+from worldgym.trainers.policy import Policy, QuietEnd
+
+
+def train(config: RunConfig, command: str) -> Path:
+    """Train until the budget is spent; returns the path of the finished model.
+
+    Args:
+        config: settings of the run.
+        command: goes into the card.
+
+    Raises:
+        InputError: a setting does not fit, the folder holds a run and `resume` is not set, or training went wrong; the last
+            checkpoint is then intact.
+        SystemExit: stopped by SIGINT or SIGTERM, after saving.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    output_folder(config.out)
+    _refuse_overwriting(config)
+    learner = build(config)
+    path = config.out / "run.safetensors"
+    progress = state.restore(path, learner, config.fixed()) if path.exists() else state.Progress()
+    _describe(config, learner, command)
+    report = TrainReport(config.out, config.algorithm, progress.iteration, config.iterations, config.wandb, config.values())
+    try:
+        with stop_signals() as stop:
+            _loop(config, learner, progress, report, stop, command)
+        state.save(path, learner, progress, config.fixed())
+        if stop:
+            words = f"stopped at iteration {progress.iteration}; the same command with --resume goes on"
+            report.bar.write(words, file=sys.stderr)
+            raise SystemExit(128 + stop[0])
+        return write_model(config.out / "model.safetensors", config, learner, progress, command)
+    finally:
+        report.close()
+
+
+def build(config: RunConfig, ranks: Ranks | None = None) -> Learner:
+    """World model, environment and learner of a run."""
+    ranks = ranks or Ranks()
+    device = pick_device(config.device)
+    world = zoo.load(config.model, device)
+    if not isinstance(world, WorldModel):
+        raise InputError(f"{config.model!r} is no world model; name a token or a diffusion model")
+    prompts = wiring.prompts_for(config)
+    env = wiring.make_env(config, world, rows_needed(config, ranks.rank, ranks.world), prompts, device)
+    policy = Policy(world, _kernel(config), config.top_p, config.temperature)
+    return _algorithm(config)(env, policy, config, ranks, config.weights)
+
+
+def _algorithm(config: RunConfig) -> type[Learner]:
+    if isinstance(config, GrpoRun):
+        return Grpo
+    from worldgym.trainers.nft import Nft
+
+    return Nft
+
+
+def _kernel(config: RunConfig) -> NoiseKernel:
+    if not isinstance(config, GrpoRun):
+        return NoiseKernel("ode")
+    return (NoiseKernel if config.last_noise else QuietEnd)(config.noise, config.noise_level)
+
+
+def _loop(
+    config: RunConfig, learner: Learner, progress: state.Progress, report: TrainReport, stop: list[int], command: str
+) -> None:
+    budget, before, clock = config.budget, progress.seconds, time.monotonic()
+    saved = clock
+    while (share := budget.share(progress.iteration, progress.seconds)) < 1 and not stop:
+        rate = schedule.learning_rate(share, config.warmup, config.final_lr)
+        logs = _guarded(learner, progress.iteration, rate, share)
+        progress.iteration += 1
+        progress.seconds = before + time.monotonic() - clock
+        total = budget.total(progress.iteration, progress.seconds)
+        report.iteration(progress.iteration, total, logs, progress.seconds)
+        if time.monotonic() - saved >= config.save_every:
+            state.save(config.out / "run.safetensors", learner, progress, config.fixed())
+            saved = time.monotonic()
+        if config.snapshot_every and progress.iteration % config.snapshot_every == 0:
+            write_model(config.out / f"step-{progress.iteration:06d}.safetensors", config, learner, progress, command)
+
+
+def _guarded(learner: Learner, iteration: int, rate: float, share: float) -> dict[str, float]:
+    try:
+        return learner.iterate(iteration, rate, share)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise _too_large(iteration) from None
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):  # what a CPU says
+            raise _too_large(iteration) from None
+        raise
+
+
+def _too_large(iteration: int) -> InputError:
+    return InputError(
+        f"out of memory in iteration {iteration}: lower --micro (rows per backward pass), or --prompt-batch and --group; "
+        "the last checkpoint is good, go on with --resume"
+    )
+
+
+def _refuse_overwriting(config: RunConfig) -> None:
+    for left in config.out.glob("*.tmp-*"):  # of a run that was killed while writing
+        left.unlink(missing_ok=True)
+    if (config.out / "run.safetensors").exists() and not config.resume:
+        raise InputError(f"{str(config.out)!r} already holds a run; add --resume to go on with it or name another --out")
+
+
+def _describe(config: RunConfig, learner: Learner, command: str) -> None:
+    facts: dict[str, Any] = {
+        "command": portable(command),
+        "commit": commit(),
+        "settings": config.fixed(),
+        "prompts": list(learner.env.unwrapped.prompts.ids),
+    }
+    write_json(config.out / "config.json", facts)
+    text = wiring.env_spec(config, zoo.load(config.model))
+    write_bytes(config.out / "env.json", (text + "\n").encode())

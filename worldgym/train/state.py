@@ -1,0 +1,91 @@
+"""Everything that changes in a run, in one file that is whole or not there.
+
+- `save(path, learner, progress, config)`, `restore(path, learner, config)`.
+
+There is no generator state to keep: prompts, noise and subsets are functions of (seed, iteration).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worldgym.errors import InputError
+from worldgym.models import checkpoint
+from worldgym.train.config import FREE
+from worldgym.trainers.learner import Learner
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run is: iterations done, seconds over all restarts."""
+
+    iteration: int = 0
+    seconds: float = 0.0
+
+
+def save(path: Path, learner: Learner, progress: Progress, config: Mapping[str, Any]) -> None:
+    """Write weights, averages, moments and counts, atomically; `config` is what must match on resume."""
+    tensors = {
+        f"{part}/{name}": tensor for part, module in learner.modules().items() for name, tensor in module.state_dict().items()
+    }
+    tensors |= {f"optimizer/{name}/{key}": tensor for name, key, tensor in _moments(learner)}
+    counts = {"iteration": progress.iteration, "seconds": progress.seconds, "updates": learner.updates}
+    checkpoint.write_tensors(path, tensors, {"training": {**counts, "config": dict(config)}})
+
+
+def restore(path: Path, learner: Learner, config: Mapping[str, Any]) -> Progress:
+    """Continue the run in `path`.
+
+    Raises:
+        InputError: the file holds no run, or one that was started with other settings; names them.
+    """
+    tensors, metadata = checkpoint.read_tensors(path)
+    if "training" not in metadata:
+        raise InputError(f"{str(path)!r} holds no training state; resume from a run's folder")
+    found = metadata["training"]
+    _compare(found["config"], config)
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, rest = name.split("/", 1)
+        parts.setdefault(part, {})[rest] = tensor
+    for part, module in learner.modules().items():
+        module.load_state_dict(parts[part])
+    _set_moments(learner, parts.get("optimizer", {}))
+    learner.updates = found["updates"]
+    return Progress(found["iteration"], found["seconds"])
+
+
+def _named(learner: Learner) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in learner.policy.named_parameters() if p.requires_grad}
+
+
+def _moments(learner: Learner) -> list[tuple[str, str, Tensor]]:
+    state = learner.optimizer.state
+    return [(name, key, torch.as_tensor(v)) for name, p in _named(learner).items() for key, v in state.get(p, {}).items()]
+
+
+def _set_moments(learner: Learner, moments: Mapping[str, Tensor]) -> None:
+    for name, parameter in _named(learner).items():
+        own = {key.removeprefix(f"{name}/"): t for key, t in moments.items() if key.startswith(f"{name}/")}
+        if own:
+            learner.optimizer.state[parameter] = {k: t if k == "step" else _beside(t, parameter) for k, t in own.items()}
+
+
+def _beside(tensor: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A moment on its parameter's device, in its memory layout, so that sums run in the same order as before."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+
+
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    for name in sorted((set(old) | set(new)) - set(FREE)):
+        if old.get(name) != new.get(name):
+            raise InputError(
+                f"cannot resume: the run was started with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
+                "give the old value or another --out"
+            )

@@ -1,0 +1,131 @@
+"""Rollouts: episodes of all rows, whole videos or candidates for one clip behind a shared prefix.
+
+- `Task`: what is to be played. `Rollout`: what happened. `play(env, policy, task)`: from one to the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worldgym.errors import InputError
+from worldgym.rng import RowNoise, torch_seed
+from worldgym.trainers.layout import Layout
+from worldgym.trainers.policy import Policy, Trajectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One iteration's rollouts.
+
+    Attributes:
+        prompts: (P,) index of each slot's prompt, over all processes.
+        layout: which rows this process plays.
+        seed: of the iteration.
+        level: "sample" or "clip".
+        clip: the last clip that is played; at level "clip" the only one that is played G times.
+        same_noise: a group starts from the same noise.
+    """
+
+    prompts: Sequence[int]
+    layout: Layout
+    seed: int
+    level: str
+    clip: int
+    same_noise: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rollout:
+    """B finished rollouts of one process.
+
+    Attributes:
+        trajectory: for recomputing.
+        clips: the clips that differ inside a group, all or one.
+        logprob: (B, S) float32, logprob_sum of every step of those clips when it was taken.
+        reward: (B,) float32, what env.step gave at the end.
+        terms: by name, (B,) unweighted reward terms.
+        frames: by name, (B, F) values per frame of those clips.
+        reward_seconds: time of the steps that finish a clip: decoding, judging and one booking.
+    """
+
+    trajectory: Trajectory
+    clips: range
+    logprob: Tensor
+    reward: Tensor
+    terms: dict[str, Tensor]
+    frames: dict[str, Tensor]
+    reward_seconds: float
+
+
+def play(env: Any, policy: Policy, task: Task, model: nn.Module | None = None) -> Rollout:
+    """Play one iteration's rollouts.
+
+    Args:
+        env: a batched world-model environment in its rewards; level "sample" needs a row per rollout of this process,
+            level "clip" a row per prompt slot.
+        policy: what acts.
+        task: what is to be played.
+        model: weights to act with instead of the policy's own.
+    """
+    layout, agent = task.layout, policy.agent(env, model)
+    seeds = [torch_seed(task.seed, "row", row) for row in layout.rows]
+    if task.level == "sample":
+        observation = _reset(env, task, [row // layout.group for row in layout.rows], layout.rows)
+        clips = range(task.clip + 1)
+    else:
+        env, agent, observation = _behind_prefix(env, agent, task)
+        clips = range(task.clip, task.clip + 1)
+    logprob, reward, info, seconds = _finish(env, agent, RowNoise(seeds, env.unwrapped.device), observation)
+    core = env.unwrapped
+    generated = len(clips) * core.clip_frames
+    terms = dict(info.get("reward_terms", {}))
+    frames = {name: values[:, -generated:] for name, values in info.get("reward_frames", {}).items()}
+    return Rollout(core.trajectory(), clips, logprob, reward.float(), terms, frames, seconds)
+
+
+def _reset(env: Any, task: Task, slots: Sequence[int], rows: Sequence[int]) -> dict[str, Tensor]:
+    if env.num_envs != len(rows):
+        raise InputError(f"this iteration plays {len(rows)} rows, but the environment has {env.num_envs}")
+    core, group = env.unwrapped, task.layout.group
+    noise = [row - row % group for row in rows] if task.same_noise else rows
+    seeds = [torch_seed(task.seed, "environment", row) for row in noise]
+    size = len(task.layout.members) if task.level == "sample" else 1  # neighbours that rewards may compare
+    options = {"prompts": [task.prompts[slot] for slot in slots[::size]], "group_size": size}
+    if task.clip < core.clips - 1:
+        options["clip"] = task.clip
+    return env.reset(seed=seeds, options=options)[0]
+
+
+def _behind_prefix(env: Any, agent: Any, task: Task) -> tuple[Any, Any, dict[str, Tensor]]:
+    """Every prompt once up to the clip, then G continuations; nothing is scored before the fork."""
+    slots, group = list(task.layout.slots), task.layout.group
+    firsts = [slot * group for slot in slots]
+    observation = _reset(env, task, slots, firsts)
+    core = env.unwrapped
+    noise = RowNoise([torch_seed(task.seed, "prefix", row) for row in firsts], core.device)
+    while core.clip < task.clip:
+        observation = core.step(agent.act(observation, noise)[0])[0]
+    members = len(task.layout.members)
+    env, agent = env.fork(members), agent.fork(members)
+    return env, agent, env.unwrapped.observation()
+
+
+@torch.no_grad()
+def _finish(
+    env: Any, agent: Any, noise: RowNoise, observation: dict[str, Tensor]
+) -> tuple[Tensor, Tensor, dict[str, Any], float]:
+    """Step to the end: log-probs (B, S), the last reward (B,), the last info, seconds spent where clips end."""
+    core, logprobs, seconds = env.unwrapped, [], 0.0
+    while not core.finished:
+        action, logprob = agent.act(observation, noise)
+        start = time.perf_counter()
+        observation, reward, _, _, info = env.step(action)
+        seconds += time.perf_counter() - start if core.clip_done else 0.0
+        logprobs.append(logprob)
+    return torch.stack(logprobs, 1), reward, info, seconds
