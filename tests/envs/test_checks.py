@@ -91,4 +91,4 @@ def test_a_reward_of_the_wrong_shape_is_refused_at_once():
 
 
 def test_pixel_reward_passes():
-    assert check_reward(PixelReward(denoise_env(2))) == []
+    assert check_reward(PixelReward(denoise_env(2), perceptual=None)) == []

@@ -19,10 +19,10 @@ from worldgym.rng import RowNoise
 
 
 def views() -> list[gym.Env]:
-    noise = NoiseSteering(PixelReward(denoise_env()), diffusion_model())
+    noise = NoiseSteering(PixelReward(denoise_env(), perceptual=None), diffusion_model())
     return [
         FlatObservation(noise),
-        FlatObservation(TopKToken(PixelReward(token_env()), token_model(), k=3), ["codes", "step"]),
+        FlatObservation(TopKToken(PixelReward(token_env(), perceptual=None), token_model(), k=3), ["codes", "step"]),
     ]
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from test_rewards import Oracle, blocks_of_truth, finish, make
+from test_rewards import Oracle, blocks_of_truth, finish, make, pixel
 
 from worldgym.errors import InputError
-from worldgym.rewards import CompositeReward, Guards, IDMReward, PixelReward
+from worldgym.rewards import CompositeReward, Guards, IDMReward
 from worldgym.rewards.composite import compose, normalise, optimality
 
 
@@ -27,7 +27,7 @@ def test_composition_and_optimality_by_hand():
 
 
 def test_the_wrapper_composes_what_is_due_and_follows_forks():
-    env = CompositeReward(PixelReward(IDMReward(make(4), Oracle())), {"idm": 1.0, "pixel": 1.0}, "group")
+    env = CompositeReward(pixel(IDMReward(make(4), Oracle())), {"idm": 1.0, "pixel": 1.0}, "group")
     env.reset(seed=0, options={"group_size": 2})
     actions = blocks_of_truth(env).clone()
     actions[1::2, :, 0, 0, 0, 0] += 10  # the second row of each group is off in one column
@@ -49,7 +49,7 @@ def test_bad_compositions_are_refused():
         CompositeReward(make(2), {"idm": -1.0})
     with pytest.raises(InputError, match="unknown spread 'groups'"):
         CompositeReward(make(2), {"idm": 1.0}, spread="groups")
-    env = CompositeReward(PixelReward(make(2)), {"pixels": 1.0})
+    env = CompositeReward(pixel(make(2)), {"pixels": 1.0})
     env.reset(seed=0)
     with pytest.raises(InputError, match="unknown reward term 'pixels'; did you mean 'pixel'"):
         finish(env)
@@ -57,7 +57,7 @@ def test_bad_compositions_are_refused():
 
 def test_guards_by_hand():
     """Three frames of grey 51, 51 and 102 after a first one of known mean: one of three is frozen; nothing is added."""
-    env = Guards(PixelReward(make(2)))
+    env = Guards(pixel(make(2)))
     before = env.reset(seed=0)[0]["prefix"].float().mean((1, 2, 3, 4)) / 255
     for grey in (51.0, 51.0, 102.0):
         _, reward, _, _, info = env.step(torch.full((2, 1, 1, 3, 4), grey))

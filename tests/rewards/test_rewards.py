@@ -53,6 +53,11 @@ def prompts(count: int = 3, frames: int = 4) -> Prompts:
     return Prompts(truth[:, :1].copy(), actions, truth, tuple(f"toy/{i}/0" for i in range(count)))
 
 
+def pixel(env, **more):
+    """The pixel reward without its perceptual part, known by hand."""
+    return PixelReward(env, perceptual=None, **more)
+
+
 def make(rows: int = 0, **more):
     codec = Echo(LatentCodecConfig(channels=1, wide=8, fine=8, blocks=1, **SIZE))
     arguments = {"codec": codec, "prompts": prompts(), "frames": 4, "steps": 1} | more
@@ -102,13 +107,13 @@ def test_idm_reward_on_chosen_columns():
 def test_pixel_reward_by_hand():
     """One of twelve blocks ten grey levels off: -10 / 255 / 12; the truth itself: 0."""
     for wrong, expected in ((0, 0.0), (1, -10 / 255 / 12)):
-        env = PixelReward(make(2))
+        env = pixel(make(2))
         env.reset(seed=0)
         assert finish(env, wrong)[-1][1].tolist() == pytest.approx([expected] * 2, abs=1e-7)
 
 
 def test_a_reward_may_come_after_every_clip():
-    env = PixelReward(make(2), due="clip")
+    env = pixel(make(2), due="clip")
     env.reset(seed=0)
     actions = blocks_of_truth(env).clone()
     actions[:, 2] += 51  # only the second generated frame is off, by a fifth of the range
@@ -117,7 +122,7 @@ def test_a_reward_may_come_after_every_clip():
 
 
 def test_rewards_stack_with_their_weights():
-    env = PixelReward(IDMReward(make(2), Oracle(), weight=2.0), weight=100.0)
+    env = pixel(IDMReward(make(2), Oracle(), weight=2.0), weight=100.0)
     env.reset(seed=0)
     last = finish(env, wrong=1)[-1]
     assert set(last[4]["reward_terms"]) == {"idm", "pixel"}
@@ -126,7 +131,7 @@ def test_rewards_stack_with_their_weights():
 
 @pytest.mark.parametrize("cls", [IDMReward, PixelReward])
 def test_one_class_for_both_kinds_and_batch_equals_singles(cls):
-    arguments = {"judge": Oracle()} if cls is IDMReward else {}
+    arguments = {"judge": Oracle()} if cls is IDMReward else {"perceptual": None}
     many, ones = cls(make(2), **arguments), [cls(make(), **arguments) for _ in range(2)]
     assert isinstance(many, cls) and isinstance(many, gym.vector.VectorWrapper)
     assert isinstance(ones[0], cls) and isinstance(ones[0], gym.Wrapper)
@@ -146,7 +151,7 @@ def test_one_class_for_both_kinds_and_batch_equals_singles(cls):
 
 
 def test_a_forked_reward_scores_the_fork():
-    for env in (PixelReward(IDMReward(make(2), Oracle(), weight=2.0)), PixelReward(make())):
+    for env in (pixel(IDMReward(make(2), Oracle(), weight=2.0)), pixel(make())):
         env.reset(seed=0)
         assert isinstance(env.fork(3), PixelReward)
         branches = env.fork(3)
@@ -163,7 +168,7 @@ def test_the_spec_rebuilds_the_environment_with_its_rewards(tmp_path):
         judge, InverseDynamics(InverseDynamicsConfig(widths=(8, 8, 8), hidden=32, layers=1)), "inverse-dynamics", {}
     )
     inner = gym.make("worldgym/DoomRooms-Denoise-v0", codec=codec, prompt_seeds=[0], frames=3, steps=1)
-    env = PixelReward(IDMReward(inner, judge, mode="exact", weight=2.0), weight=0.5)
+    env = pixel(IDMReward(inner, judge, mode="exact", weight=2.0), weight=0.5)
     text = env.spec.to_json()
     again = gym.make(EnvSpec.from_json(text))
     assert isinstance(again, PixelReward) and isinstance(again.env, IDMReward)

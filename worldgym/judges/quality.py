@@ -71,27 +71,33 @@ class Quality(nn.Module):
         Returns:
             (…,) float32 in [0, 1]; frames as the game draws them are near 1.
         """
+        self.check(frames)
         found = self.stages(frames)
         pooled = torch.cat([torch.cat([x.mean((2, 3)), x.flatten(2).std(-1)], 1) for x in found], 1)
         return torch.sigmoid(self.head(self.norm(pooled))[:, 0]).reshape(frames.shape[:-3])
 
     def stages(self, frames: torch.Tensor) -> list[torch.Tensor]:
-        """(…, H, W, 3) uint8 -> features (N, C, h, w) of every stage, from fine to coarse; N the product of the rest."""
-        x = self._check(frames).flatten(0, -4).movedim(-1, 1).float() / 255 - 0.5  # channels last in memory: no copy
+        """(…, H, W, 3) uint8 -> features (N, C, h, w) of every stage, from fine to coarse; N the product of the rest.
+
+        Convolutions take any H and W that are multiples of 8.
+        """
+        if self.config.stem == "patches" or frames.shape[-3] % PATCH or frames.shape[-2] % PATCH:
+            self.check(frames)
+        x = frames.flatten(0, -4).movedim(-1, 1).float() / 255 - 0.5  # channels last in memory: no copy
         found = []
         for stage in self.body:
             x = stage(x)
             found.append(x)
         return found
 
-    def _check(self, frames: torch.Tensor) -> torch.Tensor:
+    def check(self, frames: torch.Tensor) -> None:
+        """Raise InputError unless the frames are uint8 RGB of the net's own size."""
         want = (self.config.height, self.config.width, 3)
         if frames.ndim < 4 or tuple(frames.shape[-3:]) != want or frames.dtype != torch.uint8:
             raise InputError(
                 f"frames are {frames.dtype} {tuple(frames.shape)}; "
                 f"this quality net reads torch.uint8 (…, {want[0]}, {want[1]}, 3)"
             )
-        return frames
 
 
 def ranking_loss(quality: torch.Tensor, pairs: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:

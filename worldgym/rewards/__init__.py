@@ -2,8 +2,20 @@
 
 from worldgym.rewards.base import Reward
 from worldgym.rewards.composite import CompositeReward
+from worldgym.rewards.drift import DriftReward
 from worldgym.rewards.guards import Guards
 from worldgym.rewards.idm import IDMReward
 from worldgym.rewards.pixel import PixelReward
+from worldgym.rewards.preference import PreferenceReward
+from worldgym.rewards.visual_quality import VisualQualityReward
 
-__all__ = ["CompositeReward", "Guards", "IDMReward", "PixelReward", "Reward"]
+__all__ = [
+    "CompositeReward",
+    "DriftReward",
+    "Guards",
+    "IDMReward",
+    "PixelReward",
+    "PreferenceReward",
+    "Reward",
+    "VisualQualityReward",
+]

@@ -51,6 +51,9 @@ class Reward:
         name: key of the term.
         range: (lowest, highest) value of the term; infinite where there is no bound.
         uses_truth: whether it wants the true frames; None comes in their place if not.
+        note: what stands behind the term, where that depends on what is installed; goes to info["reward_notes"].
+        claims: kinds of bad clips that it promises to score lower than the truth: "frozen", "noise", "shuffled" (other
+            actions than those given), "degraded" (blur, lost codes). A test holds it to that.
 
     Args:
         env: a world-model environment, wrapped or not.
@@ -61,6 +64,8 @@ class Reward:
     name: str
     range: tuple[float, float] = (-math.inf, math.inf)
     uses_truth: bool = False
+    note: str = ""
+    claims: tuple[str, ...] = ()
     _faces: dict[bool, type] | None = None
 
     def __init_subclass__(cls, **more: Any):
@@ -154,6 +159,8 @@ class Reward:
         info = dict(info)
         terms = {self.name: scored.total, **scored.extra}
         info["reward_terms"] = {**info.get("reward_terms", {}), **{name: face(x) for name, x in terms.items()}}
+        if self.note:
+            info["reward_notes"] = {**info.get("reward_notes", {}), self.name: self.note}
         if scored.per_frame is not None:
             info["reward_frames"] = {**info.get("reward_frames", {}), self.name: face(scored.per_frame)}
         return info

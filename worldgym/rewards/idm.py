@@ -38,6 +38,7 @@ class IDMReward(Reward):
 
     name = "idm"
     range = (0.0, 1.0)
+    claims = ("frozen", "noise", "shuffled")
 
     def __init__(
         self,

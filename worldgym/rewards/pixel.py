@@ -4,29 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from worldgym.judges import perceptual as distances
 from worldgym.rewards.base import Reward
+
+BUNDLED = "doom-rooms/quality-reward"
 
 
 class PixelReward(Reward):
-    """The L1 part of RLVR-World's reward (arXiv 2505.13934): r = - mean |x - truth|, pixels in [0, 1], mean over frames.
+    """RLVR-World's reward (arXiv 2505.13934): r = - 1/n sum_i ( mean |x_i - y_i| + d(x_i, y_i) ), y the truth, pixels in [0, 1].
+
+    d is LPIPS-VGG where the `lpips` package and its weights are at hand, else a distance on features of a bundled net, in
+    [0, 1] (see `judges.perceptual`); `info["reward_notes"]["pixel"]` says which, and so does the attribute `note`.
 
     Known way to cheat: blur. Where the truth is uncertain, the grey mean of all possibilities is closer to it than any
-    sharp frame; and a copy of the given frame scores well where little moves.
+    sharp frame; and a copy of the given frame scores well where little moves. The perceptual part guards against blur, not
+    against standing still.
 
     Args:
         env: a world-model environment.
+        perceptual: "auto", "bundled", "lpips-vgg", "lpips-alex", zoo name or path of a quality net, or None for L1 alone.
         weight, due: as in `Reward`.
+
+    Example:
+        >>> env = PixelReward(gym.make_vec("worldgym/DoomRooms-Token-v0", num_envs=16), perceptual="bundled")  # doctest: +SKIP
     """
 
     name = "pixel"
-    range = (-1.0, 0.0)
+    range = (-2.0, 0.0)
     uses_truth = True
+    claims = ("frozen", "noise", "shuffled", "degraded")
 
-    def __init__(self, env: Any, weight: float = 1.0, due: str = "episode"):
-        super().__init__(env, weight, due)
+    def __init__(self, env: Any, perceptual: str | None = "auto", weight: float = 1.0, due: str = "episode"):
+        super().__init__(env, weight, due, perceptual=perceptual)
+        self.distance = distances.load(perceptual, BUNDLED, self.core.device) if perceptual else None
+        self.range = (-1.0 - (self.distance.highest if self.distance else 0.0), 0.0)
+        self.note = f"L1 + {self.distance.name}" if self.distance else "L1"
 
     def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
-        """(B, T-1) in [-1, 0]."""
-        return -(frames[:, 1:].float() - truth[:, 1:].float()).abs().mean((2, 3, 4)) / 255
+        """(B, T-1), at most 0."""
+        error = (frames[:, 1:].float() - truth[:, 1:].float()).abs().mean((2, 3, 4)) / 255
+        if self.distance is None:
+            return -error
+        # row by row, so that a batch equals its singles
+        seen = [self.distance(row[None, 1:], true[None, 1:]) for row, true in zip(frames, truth, strict=True)]
+        return -(error + torch.cat(seen))

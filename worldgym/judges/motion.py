@@ -1,0 +1,66 @@
+"""What moves, and does it move as a picture does? Block matching, nothing to learn.
+
+- `flow(frames)`: displacement of every block of 8x8 pixels from a frame to the next, and what is left unexplained.
+- `strongest(frames)`: length of the strongest displacements of every pair, as VBench reads it.
+- `consistency(frames)`: how much of every frame is the frame before it, moved.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = 8  # pixels
+REACH = (8, 16)  # pixels searched up and down, left and right
+STRONGEST = 0.05  # share of the blocks
+STILL = 1e-3  # pull towards no displacement where nothing can be seen: squared grey level in [0, 1] per 8 pixels
+
+
+@torch.no_grad()
+def flow(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whole-pixel displacements that bring the frame before onto each block of a frame.
+
+    For every block b: argmin over d of mean_(p in b) |x_i(p) - x_(i-1)(p - d)|^2 + 0.001 |d| / 8, on grey levels in
+    [0, 1]; at most 8 pixels up or down and 16 to a side, and what comes from outside the frame is its edge.
+
+    Args:
+        frames: (B, T, H, W, 3) uint8, T >= 2, H and W multiples of 8.
+
+    Returns:
+        Displacements (B, T-1, 2, h, w) in pixels, down and right; unexplained (B, T-1, h, w), the mean squared difference
+        after it; variance (B, T-1, h, w) of the block's own grey levels around the frame's mean.
+    """
+    grey = frames.float().mean(-1) / 255
+    before, now = grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1)
+    (rows, columns), (height, width) = REACH, now.shape[1:]
+    padded = F.pad(before[:, None], (columns, columns, rows, rows), mode="replicate")[:, 0]
+    shifts = torch.cartesian_prod(torch.arange(-rows, rows + 1), torch.arange(-columns, columns + 1))
+    best = cost = left = None
+    for down, right in shifts[shifts.square().sum(1).argsort(stable=True)].tolist():  # short ones first
+        moved = padded[:, rows - down : rows - down + height, columns - right : columns - right + width]
+        error = F.avg_pool2d((now - moved).square(), BLOCK)
+        total = error + STILL / BLOCK * (down**2 + right**2) ** 0.5
+        if best is None:
+            best, cost, left = torch.zeros(len(now), 2, *error.shape[1:], device=now.device), total, error
+            continue
+        better = total < cost
+        cost, left = torch.where(better, total, cost), torch.where(better, error, left)
+        here = torch.tensor([down, right], dtype=best.dtype, device=best.device)[:, None, None]
+        best = torch.where(better[:, None], here, best)
+    spread = F.avg_pool2d((now - now.mean((1, 2), keepdim=True)).square(), BLOCK)
+    return tuple(x.unflatten(0, (len(frames), -1)) for x in (best, left, spread))
+
+
+def strongest(displacements: Tensor) -> Tensor:
+    """(B, T-1, 2, h, w) -> (B, T-1) mean length of the longest 5 % of displacements of each pair, pixels."""
+    lengths = displacements.norm(dim=2).flatten(2)
+    return lengths.topk(max(1, int(STRONGEST * lengths.shape[-1])), dim=-1).values.mean(-1)
+
+
+def consistency(unexplained: Tensor, variance: Tensor) -> Tensor:
+    """(B, T-1, h, w) twice -> (B, T-1) in [0, 1]: 1 - unexplained / variance over the frame, at least 0.
+
+    What is new in a frame (a wall that comes into view) can't be explained, so real motion stays below 1.
+    """
+    return (1 - unexplained.mean((2, 3)) / (variance.mean((2, 3)) + 1e-4)).clamp(0, 1)
