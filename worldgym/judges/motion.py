@@ -7,12 +7,16 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 8  # pixels
-REACH = (8, 16)  # pixels searched up and down, left and right
+REACH = (6, 16)  # pixels searched up and down, left and right
+NEAR = (3, 4)  # within these every displacement is tried, beyond them the even ones
 STRONGEST = 0.05  # share of the blocks
 STILL = 1e-3  # pull towards no displacement where nothing can be seen: squared grey level in [0, 1] per 8 pixels
 
@@ -22,7 +26,8 @@ def flow(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Whole-pixel displacements that bring the frame before onto each block of a frame.
 
     For every block b: argmin over d of mean_(p in b) |x_i(p) - x_(i-1)(p - d)|^2 + 0.001 |d| / 8, on grey levels in
-    [0, 1]; at most 8 pixels up or down and 16 to a side, and what comes from outside the frame is its edge.
+    [0, 1]; at most 6 pixels up or down and 16 to a side, in steps of 1 up to (3, 4) and of 2 beyond; what comes from
+    outside the frame is its edge.
 
     Args:
         frames: (B, T, H, W, 3) uint8, T >= 2, H and W multiples of 8.
@@ -35,9 +40,8 @@ def flow(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     before, now = grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1)
     (rows, columns), (height, width) = REACH, now.shape[1:]
     padded = F.pad(before[:, None], (columns, columns, rows, rows), mode="replicate")[:, 0]
-    shifts = torch.cartesian_prod(torch.arange(-rows, rows + 1), torch.arange(-columns, columns + 1))
     best = cost = left = None
-    for down, right in shifts[shifts.square().sum(1).argsort(stable=True)].tolist():  # short ones first
+    for down, right in _shifts():
         moved = padded[:, rows - down : rows - down + height, columns - right : columns - right + width]
         error = F.avg_pool2d((now - moved).square(), BLOCK)
         total = error + STILL / BLOCK * (down**2 + right**2) ** 0.5
@@ -50,6 +54,15 @@ def flow(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         best = torch.where(better[:, None], here, best)
     spread = F.avg_pool2d((now - now.mean((1, 2), keepdim=True)).square(), BLOCK)
     return tuple(x.unflatten(0, (len(frames), -1)) for x in (best, left, spread))
+
+
+@functools.lru_cache
+def _shifts() -> list[tuple[int, int]]:
+    """Displacements to try, short ones first, so that a tie is no motion."""
+    (rows, columns), (fine_rows, fine_columns) = REACH, NEAR
+    near = itertools.product(range(-fine_rows, fine_rows + 1), range(-fine_columns, fine_columns + 1))
+    far = itertools.product(range(-rows, rows + 1, 2), range(-columns, columns + 1, 2))
+    return sorted({*near, *far}, key=lambda shift: (shift[0] ** 2 + shift[1] ** 2, shift))
 
 
 def strongest(displacements: Tensor) -> Tensor:
