@@ -9,7 +9,9 @@ import torch
 
 from worldgym.actions import DOOM
 from worldgym.eval import suite as suites
-from worldgym.types import Prompts
+from worldgym.eval.entries import Entrant
+from worldgym.eval.protocols.action_following import ActionFollowing
+from worldgym.eval.protocols.base import Task
 
 COLUMNS = len(DOOM.sizes)
 HEIGHT, WIDTH = 16, 24
@@ -37,13 +39,32 @@ def encode(frames: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return frames
 
 
-def prompts(clips: int = 12, frames: int = 6, seed: int = 0, unused: tuple[str, ...] = ("weapon",)) -> Prompts:
+def record(suite: suites.Suite, seed: int, count: int) -> list[Task]:
+    """In place of `worldgym.eval.clips.record`."""
+    return clips_of(count, suite.frames, seed, prefix=suite.prefix)
+
+
+def clips_of(
+    clips: int = 12, frames: int = 6, seed: int = 0, unused: tuple[str, ...] = ("weapon",), prefix: int = 1
+) -> list[Task]:
     """Tasks of the toy world."""
     rng = np.random.default_rng(seed)
     actions = random_actions(clips, frames - 1, rng, unused)
     truth = encode(rng.integers(0, 256, (clips, frames, HEIGHT, WIDTH, 3), dtype=np.uint8), actions)
     truth[:, 0, 0, :COLUMNS, 0] = DOOM.null
-    return Prompts(truth[:, :1], actions, truth, tuple(f"toy/{i}/0" for i in range(clips)))
+    return [Task(f"toy/{i}/0", truth[i, :prefix], actions[i], truth[i]) for i in range(clips)]
+
+
+class Toy(ActionFollowing):
+    """Action following with the judge below; call as a `Protocol`."""
+
+    def load_judges(self):
+        self.judge = PixelJudge()
+
+
+def entrant(name: str, model) -> Entrant:
+    """A model as an entrant of the toy suite."""
+    return Entrant(name, model.kind, model, SUITE.sampling.get(model.kind, {}), source="module")
 
 
 class PixelJudge:

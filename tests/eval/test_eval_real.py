@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
-from worldgym.eval import job
+from worldgym.eval import clips, job
 from worldgym.eval import suite as suites
+from worldgym.eval.arguments import Job
+from worldgym.eval.protocols import action_following
 from worldgym.judges.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from worldgym.models import checkpoint
 from worldgym.models.codec import FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
@@ -39,22 +41,23 @@ def test_the_whole_road(weights, monkeypatch):
     text = (suites.FOLDER / "action-following-doom-rooms-v1.toml").read_text()
     text = text.replace("frames = 16", "frames = 3").replace("doom-rooms/idm-heldout", str(weights / "judge.safetensors"))
     (weights / "short-v1.toml").write_text(text)
-    clips = job.record_clips(suites.load(str(weights / "short-v1.toml")), 0, 3)
-    monkeypatch.setattr(job, "record_clips", lambda *_: clips)  # played once for both runs
-    models = tuple(str(weights / f"{name}.safetensors") for name in ("token", "diffusion"))
+    tasks = clips.record(suites.load(str(weights / "short-v1.toml")), 0, 3)
+    monkeypatch.setattr(action_following, "record", lambda *_: tasks)  # played once for both runs
+    models = tuple(f"{name}={weights / name}.safetensors" for name in ("token", "diffusion"))
     run = lambda out, **changes: job.run(  # noqa: E731
-        job.Job(str(weights / "short-v1.toml"), models, clips=3, device="cpu", out=str(weights / out), **changes)
+        Job(str(weights / "short-v1.toml"), models, clips=3, device="cpu", out=str(weights / out), **changes)
     )
     run("one", batch=3)
     run("two", batch=2)
-    one, two = (json.loads((weights / out / "result.json").read_text()) for out in ("one", "two"))
-    assert [entry["kind"] for entry in one["entries"]] == ["truth", "shuffled", "token", "diffusion"]
-    assert one["entries"][2]["sampling"] == {"top_p": 0.8, "temperature": 1.0}
-    assert all(len(one["weights"][name]) == 64 for name in models)
-    for a, b in zip(one["entries"], two["entries"], strict=True):
-        assert a["rows"][0]["id"] == b["rows"][0]["id"] and set(a["scores"]) == set(b["scores"])
+    read = lambda out, name: json.loads((weights / out / name / "0.json").read_text())  # noqa: E731
+    kinds = {"truth": "truth", "shuffled": "shuffled", "token": "token", "diffusion": "diffusion"}
+    for name, kind in kinds.items():
+        one, two = read("one", name), read("two", name)
+        assert one["entry"]["kind"] == kind and [row["id"] for row in one["rows"]] == [task.id for task in tasks]
+        assert set(one["scores"]) == set(two["scores"]) and one["clips"] == two["clips"]
+    token, diffusion = read("one", "token"), [read(out, "diffusion") for out in ("one", "two")]
+    assert token["entry"]["sampling"] == {"top_p": 0.8, "temperature": 1.0} and len(token["entry"]["weights_sha256"]) == 64
     # Both batch sizes draw the same noise; pixels may differ by rounding, so the token model alone must agree exactly.
-    assert one["entries"][2]["frames_sha256"] == two["entries"][2]["frames_sha256"]
-    assert 0 < one["entries"][3]["scores"]["psnr"]["value"] < 40
-    psnr = [entry["scores"]["psnr"]["value"] for entry in (one["entries"][3], two["entries"][3])]
-    assert psnr[0] == pytest.approx(psnr[1], abs=0.01)
+    assert token["frames_sha256"] == read("two", "token")["frames_sha256"]
+    psnr = [one["scores"]["psnr"]["value"] for one in diffusion]
+    assert 0 < psnr[0] < 40 and psnr[0] == pytest.approx(psnr[1], abs=0.01)

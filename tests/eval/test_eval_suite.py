@@ -6,8 +6,9 @@ import pytest
 
 from worldgym import actions
 from worldgym.errors import InputError
-from worldgym.eval import scores
+from worldgym.eval import protocols
 from worldgym.eval import suite as suites
+from worldgym.eval.protocols.base import Protocol
 
 GOOD = (suites.FOLDER / "action-following-doom-rooms-v1.toml").read_text()
 
@@ -15,7 +16,8 @@ GOOD = (suites.FOLDER / "action-following-doom-rooms-v1.toml").read_text()
 @pytest.mark.parametrize("name", suites.names())
 def test_every_shipped_suite_loads(name):
     suite = suites.load(name)
-    scores.check(suite.metrics)
+    protocol = protocols.load(suite)
+    assert set(suite.metrics) <= set(protocol.metrics) and all(metric.about for metric in protocol.metrics.values())
     actions.spec(suite.spec)
     assert suite.name == name and suite.version >= 1
     assert suite.sha256 == hashlib.sha256((suites.FOLDER / f"{name}.toml").read_bytes()).hexdigest()
@@ -49,6 +51,10 @@ def test_unknown_name_says_the_nearest():
         ("level = 0.95", "depth = 95", "is not a suite"),
         ("[sampling.token]", "[sampled.token]", "has the unknown field 'sampled'"),
         ('rooms-v1"', 'rooms"', "must end in its version"),
+        ("prefix = 1 ", 'protocol = "action-folowing"\nprefix = 1 ', "did you mean 'action-following'"),
+        ("prefix = 1 ", "protocol_options = {a = 1}\nprefix = 1 ", "unknown option of protocol 'action-following' 'a'"),
+        ("prefix = 1 ", "protocol_options = 3\nprefix = 1 ", "is not a suite"),
+        ('"f1"', '"f2"', "unknown metric of protocol 'action-following' 'f2'; did you mean 'f1'"),
     ],
 )
 def test_a_broken_file_says_what_is_wrong(tmp_path, old, new, sentence):
@@ -57,7 +63,19 @@ def test_a_broken_file_says_what_is_wrong(tmp_path, old, new, sentence):
     assert suites.load(str(path)).frames == 16
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(InputError, match=sentence):
-        suites.load(str(path))
+        protocols.load(suites.load(str(path)))
+
+
+def test_a_suite_without_a_protocol_is_action_following_and_one_names_its_own(tmp_path):
+    """Version 1 was published before there were other kinds, and a published version never changes."""
+    assert "protocol" not in GOOD and suites.load("action-following-doom-rooms-v1").protocol == "action-following"
+    assert hashlib.sha256(GOOD.encode()).hexdigest() == "4d9e8ad5d61853537e39dcd0c23156ab3840c583c7de31f9e1d0f1385b80a05c"
+
+
+def test_every_protocol_is_there():
+    for name in protocols.names():
+        found = protocols.find(name)
+        assert issubclass(found, Protocol) and found.metrics and found.entrants in ("model", "reward")
 
 
 def test_seeds_are_different_stable_and_reserved():

@@ -1,7 +1,7 @@
 """The picture and the video: truth and models side by side, given and recovered actions written with the frames.
 
-- `draw(answers, prompts, path)`: a PNG. `film(answers, prompts, path)`: an MP4. Both show the same clips.
-- `chosen(given, clips)`: which; by the given actions alone, never by how well anybody did.
+- `draw(columns, tasks, spec, path)`: a PNG. `film(columns, tasks, spec, path)`: an MP4.
+- `chosen(given, clips)`: which clips; by the given actions alone, never by how well anybody did.
 
 Above the frames the given action; under each frame what the judge read: green where it agrees, red where it does not,
 amber for a camera bin next to the right one; "(word)" in red was given and not read.
@@ -10,21 +10,18 @@ amber for a camera bin next to the right one; "(word)" in red was given and not 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import functools
 import os
-import subprocess
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
-import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from worldgym.actions import ActionSpec, CameraAxis
+from worldgym.eval.protocols.base import Protocol, Task
 from worldgym.eval.runner import Answer
+from worldgym.eval.videos import encode
 from worldgym.files import atomic_path
-from worldgym.types import Prompts
 
 BACKGROUND, GREY, BLACK = (255, 255, 255), (110, 110, 110), (20, 20, 20)
 GREEN, RED, AMBER = (0, 125, 45), (200, 25, 25), (185, 120, 0)
@@ -64,14 +61,15 @@ LEGEND = [
     ("camera one bin off", AMBER),
 ]
 COLUMNS = 8  # frames of the picture side by side
+MOMENTS = 16  # frames of a clip in the picture, evenly spread; a video shows all
 MARGIN = 96  # for names, left of the frames
 
 
-def chosen(given: np.ndarray, clips: int, groups: int) -> list[int]:
-    """The clips whose given actions (N, T, A) press the most different labels; ties go to the earlier clip."""
-    pressed = given[..., :groups]
+def chosen(given: Sequence[np.ndarray], clips: int, groups: int) -> list[int]:
+    """The clips whose given actions N x (T, A) press the most different labels; ties go to the earlier clip."""
+    pressed = [actions[:, :groups] for actions in given]
     variety = [sum(len(np.unique(column[column > 0])) for column in clip.T) for clip in pressed]
-    order = np.lexsort((np.arange(len(given)), -(pressed > 0).sum((1, 2)), -np.array(variety)))
+    order = np.lexsort((np.arange(len(given)), [-(clip > 0).sum() for clip in pressed], -np.array(variety)))
     return sorted(order[:clips].tolist())
 
 
@@ -123,29 +121,58 @@ def _tile(frame: np.ndarray, text: Sequence[Word], layout: Layout) -> Image.Imag
     return canvas
 
 
-def _captions(answer: Answer, clip: int, prefix: int) -> list[list[Word]]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """One row of the table as it is shown.
+
+    Attributes:
+        name: of the entry.
+        frames: index of a clip -> (T, H, W, 3) uint8.
+        read: index of a clip -> (T-P, A) labels that the judge read, or None.
+    """
+
+    name: str
+    frames: Mapping[int, np.ndarray]
+    read: Mapping[int, np.ndarray | None]
+
+
+def columns(protocol: Protocol, answers: Sequence[Answer]) -> list[Column]:
+    """Everything that has frames but the shuffled row, whose frames are those of the truth."""
+    return [
+        Column(a.name, a.shown, {clip: protocol.captions(a.rows[clip]) for clip in a.shown})
+        for a in answers
+        if a.shown and a.entrant.kind != "shuffled"
+    ]
+
+
+def _captions(column: Column, task: Task, clip: int, spec: ActionSpec) -> list[list[Word]]:
     """Words for each frame (T); the frames that were given have none."""
-    judged = answer.judged
-    pairs = zip(judged.given[clip], judged.predicted[clip], strict=True)
-    return [[("given", GREY)]] * prefix + [words(g, p, judged.spec) for g, p in pairs]
+    given, read = _asked_for(task), column.read.get(clip)
+    if read is None:
+        return [[("given", GREY)]] * len(task.prefix) + [[]] * len(given)
+    return [[("given", GREY)]] * len(task.prefix) + [words(g, p, spec) for g, p in zip(given, read, strict=True)]
 
 
-def _asked(answer: Answer, clip: int, prefix: int) -> list[list[Word]]:
+def _asked(task: Task, spec: ActionSpec) -> list[list[Word]]:
     """Words of the given actions for each frame (T)."""
-    spec = answer.judged.spec
-    return [[("", GREY)]] * prefix + [[(w, BLACK) for w, _ in words(g, g, spec)] for g in answer.judged.given[clip]]
+    return [[("", GREY)]] * len(task.prefix) + [[(w, BLACK) for w, _ in words(g, g, spec)] for g in _asked_for(task)]
 
 
-def _shown(answers: Sequence[Answer]) -> list[Answer]:
-    """Everything but the shuffled row, whose frames are those of the truth."""
-    return [answer for answer in answers if answer.kind != "shuffled"]
+def _asked_for(task: Task) -> np.ndarray:
+    """(T-P, A): the actions that led to the frames that were not given."""
+    return task.actions[len(task.prefix) - 1 :]
 
 
-def draw(answers: Sequence[Answer], prompts: Prompts, path: str | os.PathLike, clips: int = 2) -> None:
-    """Write the PNG: per clip the given actions, then truth and every model, eight frames to a line."""
-    shown = _shown(answers)
-    picks = chosen(shown[0].judged.given, clips, len(shown[0].judged.spec.groups))
-    strips = [strip for clip in picks for strip in _block(shown, prompts, clip)]
+def draw(shown: Sequence[Column], tasks: Mapping[int, Task], spec: ActionSpec, path: str | os.PathLike) -> None:
+    """Write the PNG: per clip the given actions, then every column, eight frames to a line.
+
+    Args:
+        shown: truth and models.
+        tasks: index of a clip -> task, for the clips to draw.
+        spec: of the actions.
+        path: of the PNG.
+    """
+    strips = [strip for clip, task in tasks.items() for strip in _block(shown, task, clip, spec)]
     strips.append(_line(LEGEND, strips[0].width))
     canvas = Image.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), BACKGROUND)
     y = 0
@@ -156,22 +183,22 @@ def draw(answers: Sequence[Answer], prompts: Prompts, path: str | os.PathLike, c
         canvas.save(temporary, format="PNG")
 
 
-def _block(shown: Sequence[Answer], prompts: Prompts, clip: int) -> Iterator[Image.Image]:
+def _block(shown: Sequence[Column], task: Task, clip: int, spec: ActionSpec) -> Iterator[Image.Image]:
     """Strips of one clip, top to bottom."""
-    prefix, frames = prompts.prefix.shape[1], prompts.truth.shape[1]
-    asked = _asked(shown[0], clip, prefix)
-    width = MARGIN + min(COLUMNS, frames) * PICTURE.tile(*prompts.truth.shape[2:4])[1]
-    yield _line([(f"clip {prompts.ids[clip]}", GREY)], width)
-    for first in range(0, frames, COLUMNS):
-        columns = range(first, min(first + COLUMNS, frames))
-        yield _strip("asked for", [_text_tile(asked[t], prompts, PICTURE) for t in columns])
-        for answer in shown:
-            captions = _captions(answer, clip, prefix)
-            yield _strip(answer.name, [_tile(answer.frames[clip, t], captions[t], PICTURE) for t in columns])
+    asked, size = _asked(task, spec), task.truth.shape[1:3]
+    moments = np.unique(np.linspace(0, len(asked) - 1, min(len(asked), MOMENTS)).round().astype(int))
+    width = MARGIN + min(COLUMNS, len(moments)) * PICTURE.tile(*size)[1]
+    yield _line([(f"clip {task.id}", GREY)], width)
+    captions = [_captions(column, task, clip, spec) for column in shown]
+    for line in (moments[i : i + COLUMNS] for i in range(0, len(moments), COLUMNS)):
+        yield _strip("asked for", [_text_tile(asked[t], size, PICTURE) for t in line])
+        for column, text in zip(shown, captions, strict=True):
+            if clip in column.frames:  # absent where the entry failed
+                yield _strip(column.name, [_tile(column.frames[clip][t], text[t], PICTURE) for t in line])
 
 
-def _text_tile(text: Sequence[Word], prompts: Prompts, layout: Layout) -> Image.Image:
-    _, width = layout.tile(*prompts.truth.shape[2:4])
+def _text_tile(text: Sequence[Word], size: tuple[int, int], layout: Layout) -> Image.Image:
+    _, width = layout.tile(*size)
     canvas = Image.new("RGB", (width, LINES * layout.line + GAP), BACKGROUND)
     _write(canvas, 0, GAP, width - GAP, text, layout)
     return canvas
@@ -193,39 +220,28 @@ def _strip(name: str, tiles: Sequence[Image.Image]) -> Image.Image:
     return canvas
 
 
-def film(answers: Sequence[Answer], prompts: Prompts, path: str | os.PathLike, clips: int = 6, fps: float = 6.0) -> None:
-    """Write the MP4: one clip after another, truth and models side by side."""
-    shown = _shown(answers)
-    picks = chosen(shown[0].judged.given, clips, len(shown[0].judged.spec.groups))
-    stills = [still for clip in picks for still in _stills(shown, prompts, clip)]
+def film(
+    shown: Sequence[Column], tasks: Mapping[int, Task], spec: ActionSpec, path: str | os.PathLike, fps: float = 6.0
+) -> None:
+    """Write the MP4: one clip after another, truth and models side by side; arguments as in `draw`."""
+    stills = [still for clip, task in tasks.items() for still in _stills(shown, task, clip, spec)]
+    height, width = (max(still.shape[axis] for still in stills) for axis in (0, 1))  # clips may differ in who is shown
+    padded = [np.pad(s, ((0, height - s.shape[0]), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in stills]
     with atomic_path(path) as temporary:
-        _encode(stills, fps, temporary)
+        encode(padded, fps, temporary, "mp4")
 
 
-def _encode(stills: Sequence[np.ndarray], fps: float, path: Path) -> None:
-    """Stills (H', W', 3) uint8 to H.264; the container is named because a temporary path has no ending."""
-    height, width = stills[0].shape[:2]
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
-    target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-preset", "veryfast", "-f", "mp4", str(path)]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *source, *target]
-    done = subprocess.run(command, input=b"".join(still.tobytes() for still in stills), capture_output=True)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        full = b"No space left" in done.stderr
-        raise OSError(errno.ENOSPC if full else errno.EIO, f"the video encoder failed {reason}", str(path))
-
-
-def _stills(shown: Sequence[Answer], prompts: Prompts, clip: int) -> Iterator[np.ndarray]:
+def _stills(shown: Sequence[Column], task: Task, clip: int, spec: ActionSpec) -> Iterator[np.ndarray]:
     """(H', W', 3) uint8 images of one clip."""
-    prefix, frames = prompts.prefix.shape[1], prompts.truth.shape[1]
-    captions = [_captions(answer, clip, prefix) for answer in shown]
-    asked = _asked(shown[0], clip, prefix)
-    for t in range(frames):
-        tiles = [_tile(a.frames[clip, t], c[t], VIDEO) for a, c in zip(shown, captions, strict=True)]
+    there = [column for column in shown if clip in column.frames]
+    captions = [_captions(column, task, clip, spec) for column in there]
+    asked = _asked(task, spec)
+    for t in range(len(asked)):
+        tiles = [_tile(column.frames[clip][t], text[t], VIDEO) for column, text in zip(there, captions, strict=True)]
         head = 2 * _even(VIDEO.line)
         canvas = Image.new("RGB", (sum(tile.width for tile in tiles), head + tiles[0].height), BACKGROUND)
         _write(canvas, 2, 0, canvas.width, [("asked for:", GREY), *asked[t]], VIDEO)
-        for i, (answer, tile) in enumerate(zip(shown, tiles, strict=True)):
-            _write(canvas, i * tile.width + 2, head // 2, tile.width, [(answer.name, BLACK)], VIDEO)
+        for i, (column, tile) in enumerate(zip(there, tiles, strict=True)):
+            _write(canvas, i * tile.width + 2, head // 2, tile.width, [(column.name, BLACK)], VIDEO)
             canvas.paste(tile, (i * tile.width, head))
         yield np.ascontiguousarray(canvas)

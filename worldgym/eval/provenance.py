@@ -1,6 +1,7 @@
 """Where a result comes from: commit, versions, hardware, command.
 
-- `commit()`, `versions()`, `hardware(device)`, `command()`: plain values for a result file.
+- `commit()`, `versions()`, `hardware(device)`, `command()`, `env_spec(world)`: plain values for a result file.
+- `effort(processes)`: what may differ between two runs that give the same numbers.
 """
 
 from __future__ import annotations
@@ -49,16 +50,30 @@ def _version(package: str) -> str | None:
 
 
 def hardware(device: str) -> dict[str, str | int | None]:
-    """The processor, its cores, torch's threads, and the accelerator's name when one is used."""
+    """The processor, its cores, and the accelerator's name when one is used."""
     import torch
 
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
     }
+
+
+def effort(processes: int) -> dict[str, int]:
+    """How many processes shared the work, and the threads of each."""
+    import torch
+
+    return {"processes": processes, "threads": torch.get_num_threads()}
+
+
+def env_spec(world: str) -> str | None:
+    """The recipe of the environment that the test clips come from, as Gymnasium writes it; None where there is none."""
+    import gymnasium as gym
+
+    name = {"doom-rooms": "worldgym/DoomRooms-Game-v0"}.get(world)
+    return gym.spec(name).to_json() if name else None
 
 
 def _processor() -> str:

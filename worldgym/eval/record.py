@@ -1,138 +1,136 @@
-"""The result record: one JSON file that says what was run, what came out, and how to run it again.
+"""Result files: one JSON per (suite, entry, seed), and a summary of a run.
 
-- `Result`: the frozen record. `Result.to_dict()`: plain values; a hole is null. `write(result, path)`: atomically.
+- `entry_record(...)`: everything about one entry under one seed. `summary(...)`: the table of one run.
+- `seal(record)`: the hash over all but "time". `slug(name)`: an entry's name as the name of a folder.
 
-Two runs of one command give the same file but for the object "time".
+Two runs of one command give the same file but for the object "time". The format is published as JSON Schema in
+`schemas/result-2.json`; `worldgym.eval.schema` reads and checks files.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from worldgym import files
-from worldgym.eval import provenance
+from worldgym.eval import provenance, scores
+from worldgym.eval.digests import chain, digest_json
 from worldgym.eval.runner import Answer
-from worldgym.eval.scores import METRICS, Scored
-from worldgym.eval.statistics import Score
 from worldgym.eval.suite import Suite
-from worldgym.types import Prompts
 
-SCHEMA = 1
+SCHEMA = 2
+PLAIN = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"  # names that only lose their slashes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-    """Everything about one run of a suite."""
+class Circumstances:
+    """What all entries of one run share.
+
+    Attributes:
+        suite: the protocol's data.
+        seed: all randomness derives from it.
+        judges: name -> sha256 of its file.
+        tasks_sha256: per clip.
+        batch: clips at once.
+        device: where models and judges ran.
+        processes: how many shared the work.
+        shown: ids of the clips in the videos.
+        time: when it started and how long it took.
+    """
 
     suite: Suite
-    """The protocol."""
-    prompts: Prompts
-    """The clips."""
-    answers: Sequence[Answer]
-    """Rows of the table."""
     seed: int
-    """All randomness derives from it."""
+    judges: Mapping[str, str | None]
+    tasks_sha256: Sequence[str]
     batch: int
-    """Clips at once."""
     device: str
-    """Where models and judge ran."""
-    weights: Mapping[str, Any]
-    """Name of judge or model -> its file's sha256, or None for a baseline."""
+    processes: int
+    shown: Sequence[str]
     time: Mapping[str, Any]
-    """When it started and how long it took."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        suite = self.suite
-        return {
-            "schema": SCHEMA,
-            "suite": {"name": suite.name, "version": suite.version, "sha256": suite.sha256},
-            "world": suite.world,
-            "spec": suite.spec,
-            "judge": suite.judge,
-            "weights": dict(self.weights),
-            "seed": self.seed,
-            "clips": {"count": len(self.prompts), "sha256": digest(self.prompts.truth, self.prompts.actions)},
-            "bootstrap": {"unit": "clip", "method": "percentile", **dataclasses.asdict(suite.bootstrap)},
-            "entries": [self._entry(answer) for answer in self.answers],
-            "run": {
-                "command": provenance.command(),
-                "commit": provenance.commit(),
-                "versions": provenance.versions(),
-                "hardware": provenance.hardware(self.device),
-                "batch": self.batch,
-            },
-            "time": {**self.time, "entries": {answer.name: _rounded(answer.seconds) for answer in self.answers}},
-        }
 
-    def _entry(self, answer: Answer) -> dict[str, Any]:
-        return {
+def _common(run: Circumstances) -> dict[str, Any]:
+    suite = run.suite
+    return {
+        "schema": SCHEMA,
+        "suite": {"name": suite.name, "version": suite.version, "sha256": suite.sha256, "protocol": suite.protocol},
+        "seed": run.seed,
+        "judges": dict(run.judges),
+        "bootstrap": {"unit": "clip", "method": "percentile", **dataclasses.asdict(suite.bootstrap)},
+        "run": {
+            "command": provenance.command(),
+            "commit": provenance.commit(),
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(run.device),
+            "batch": run.batch,
+            "env_spec": provenance.env_spec(suite.world),
+        },
+    }
+
+
+def entry_record(run: Circumstances, answer: Answer) -> dict[str, Any]:
+    """One result file as plain values; a hole is null."""
+    entrant, rows = answer.entrant, list(answer.rows)
+    record = {
+        "what": "result",
+        **_common(run),
+        "entry": {
+            "name": entrant.name,
+            "kind": entrant.kind,
+            "source": entrant.source,
+            "sampling": dict(entrant.sampling),
+            "weights_sha256": entrant.weights,
+        },
+        "clips": {"count": len(rows), "failed": len(scores.failed(rows)), "sha256": chain(run.tasks_sha256)},
+        "frames_sha256": chain(row.get("frames_sha256") for row in rows),
+        "shown": list(run.shown),
+        "scores": dict(answer.scores),
+        "rows": rows,
+        "time": {**run.time, **provenance.effort(run.processes), "entry_s": round(answer.seconds, 3)},
+    }
+    return {**record, "sha256": seal(record)}
+
+
+def summary(run: Circumstances, answers: Sequence[Answer], paths: Sequence[str], seals: Sequence[str]) -> dict[str, Any]:
+    """The table of one run, without rows."""
+    entries = [
+        {
             "name": answer.name,
-            "kind": answer.kind,
-            "sampling": dict(answer.sampling),
-            "frames_sha256": digest(answer.frames),
-            "scores": {name: scored_dict(name, scored) for name, scored in answer.scored.items()},
-            "rows": [self._row(answer, clip) for clip in range(len(self.prompts))],
+            "kind": answer.entrant.kind,
+            "file": path,
+            "sha256": sealed,
+            "failed": len(scores.failed(answer.rows)),
+            "scores": dict(answer.scores),
         }
-
-    def _row(self, answer: Answer, clip: int) -> dict[str, Any]:
-        judged, columns = answer.judged, answer.judged.spec.names
-        row = {
-            "id": self.prompts.ids[clip],
-            "given": _columns(columns, judged.given[clip]),
-            "predicted": _columns(columns, judged.predicted[clip]),
-            "scores": {n: number(s.per_clip[clip]) for n, s in answer.scored.items() if s.per_clip is not None},
-        }
-        if answer.donors is not None:
-            row["given_from"] = self.prompts.ids[answer.donors[clip]]
-        return row
+        for answer, path, sealed in zip(answers, paths, seals, strict=True)
+    ]
+    clips = {"count": len(run.tasks_sha256), "sha256": chain(run.tasks_sha256)}
+    return {"what": "summary", **_common(run), "clips": clips, "entries": entries, "time": dict(run.time)}
 
 
-def _columns(names: Sequence[str], labels: np.ndarray) -> dict[str, str]:
-    """Labels (T, A) as one line of text per column: 15 numbers, not 15 lines of JSON."""
-    return {name: " ".join(map(str, labels[:, column])) for column, name in enumerate(names)}
+def seal(record: Mapping[str, Any]) -> str:
+    """sha256 over everything but "time" and the hash itself: two runs of one command have the same."""
+    return digest_json({key: value for key, value in record.items() if key not in ("time", "sha256")})
 
 
-def scored_dict(name: str, scored: Scored) -> dict[str, Any]:
-    """A metric's score, its direction, and its groups where it has any; a group that is never used is null."""
-    found: dict[str, Any] = {"better": METRICS[name].better, **score_dict(scored.score)}
-    if scored.groups:
-        parts = {group: score_dict(score) for group, score in scored.groups.items()}
-        found["groups"] = {group: part if part["value"] is not None else None for group, part in parts.items()}
-    return found
+def slug(name: str) -> str:
+    """An entry's name as a folder: "doom-rooms/token-nano" -> "doom-rooms--token-nano".
+
+    Names that lose anything but slashes get a piece of their hash, so that two names never share a folder.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.replace("/", "--")).strip(".-")[:80] or "entry"
+    if re.fullmatch(PLAIN, name) and len(name) <= 70 and "--" not in name:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def score_dict(score: Score) -> dict[str, float | None]:
-    """Value and interval; None where nothing can be said."""
-    return {"value": number(score.value), "low": number(score.low), "high": number(score.high)}
-
-
-def number(value: float) -> float | None:
-    """A JSON number, rounded to 9 digits; None for NaN and infinities."""
-    return round(float(value), 9) if np.isfinite(value) else None
-
-
-def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in seconds.items()}
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """sha256 over shapes and bytes, the same on every machine."""
-    found = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        found.update(array.data)
-    return found.hexdigest()
-
-
-def write(result: Result, path: str | os.PathLike) -> None:
-    """Write the record as JSON, whole or not at all."""
-    files.write_json(path, result.to_dict())
+def write(record: Mapping[str, Any], out: Path) -> Path:
+    """Write a result as <out>/<entry>/<seed>.json; the path."""
+    path = out / slug(record["entry"]["name"]) / f"{record['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, record)
+    return path

@@ -1,6 +1,6 @@
 """The table on the terminal: metrics down, entries across, each value with its interval.
 
-- `table(result)`: text from the dictionary of a result file, so that a file can be shown again later.
+- `table(summary, metrics)`: text from the dictionary of a run's result.json, so that a file can be shown again later.
 """
 
 from __future__ import annotations
@@ -8,29 +8,44 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from worldgym.eval.protocols.base import Metric
+
 ACROSS = 4
 """Entries side by side; more go into a further block."""
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """A plain-text table with a title, one block per four entries, and what the numbers mean."""
+def table(result: Mapping[str, Any], metrics: Mapping[str, Metric]) -> str:
+    """A plain-text table with a title, one block per four entries, and what the numbers mean.
+
+    Args:
+        result: the summary of a run.
+        metrics: of the suite's protocol; say which metrics are shown group by group.
+    """
     rows = result["entries"]
-    blocks = [_block(rows, rows[i : i + ACROSS]) for i in range(0, len(rows), ACROSS)]
+    blocks = [_block(rows, rows[i : i + ACROSS], metrics) for i in range(0, len(rows), ACROSS)]
     return "\n\n".join([_title(result), *blocks, _notes(result)]) + "\n"
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    return f"{result['suite']['name']}   {result['clips']['count']} clips, seed {result['seed']}, judge {result['judge']}"
+    judges = f", judged by {' '.join(result['judges'])}" if result["judges"] else ""
+    return f"{result['suite']['name']}   {result['clips']['count']} clips, seed {result['seed']}{judges}"
 
 
-def _block(rows: Sequence[Mapping], shown: Sequence[Mapping]) -> str:
+def _block(rows: Sequence[Mapping], shown: Sequence[Mapping], metrics: Mapping[str, Metric]) -> str:
     lines = [["", *(row["name"] for row in shown)]]
     for metric, about in rows[0]["scores"].items():
         lines.append([f"{metric} ({about['better']})", *(_cell(row["scores"][metric]) for row in shown)])
-        if metric == "f1":
-            lines += [["  from floor to truth", *(_way(rows, row) for row in shown)]] if _ends(rows) else []
-            lines += [[f"  {g}", *(_cell(row["scores"]["f1"]["groups"][g]) for row in shown)] for g in about["groups"]]
+        if metric == "f1" and _ends(rows):
+            lines.append(["  from floor to truth", *(_way(rows, row) for row in shown)])
+        if metrics[metric].breakdown:
+            lines += _groups(metric, rows, shown)
     return _aligned(lines)
+
+
+def _groups(metric: str, rows: Sequence[Mapping], shown: Sequence[Mapping]) -> list[list[str]]:
+    """One line per group; an entry that failed has none."""
+    names = dict.fromkeys(group for row in rows for group in row["scores"][metric].get("groups", {}))
+    return [[f"  {g}", *(_cell(row["scores"][metric].get("groups", {}).get(g)) for row in shown)] for g in names]
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -69,10 +84,11 @@ def _way(rows: Sequence[Mapping], row: Mapping) -> str:
 
 
 def _notes(result: Mapping[str, Any]) -> str:
-    boot = result["bootstrap"]
-    return (
+    boot, names = result["bootstrap"], [row["name"] for row in result["entries"]]
+    notes = [
         f"[low, high]: {100 * boot['level']:.0f} % bootstrap intervals over clips ({boot['resamples']} resamples; "
-        f"{boot['refits']} for the Frechet distance).\n"
-        "truth: the real video (ceiling). shuffled: the real video judged against another clip's actions (floor).\n"
-        "-: says nothing here, or an action group that these clips never use."
-    )
+        f"{boot['refits']} for the Frechet distance)."
+    ]
+    notes += ["truth: the real video (ceiling)."] if "truth" in names else []
+    notes += ["shuffled: the real video judged against another clip's actions (floor)."] if "shuffled" in names else []
+    return "\n".join([*notes, "-: says nothing here, a group that these clips never use, or an entry that failed on a clip."])

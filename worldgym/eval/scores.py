@@ -1,132 +1,54 @@
-"""From judged clips to scores: the table of metrics by name.
+"""From rows to the "scores" of a result file: one road for the run, for `--verify` and for the leaderboard.
 
-- `Judged`: what a suite's entry did and what the judge read from it. `METRICS`: every metric, by the name that suites use.
-- `score(judged, bootstrap, names)`: all of a suite's metrics for one entry.
+- `of_rows(protocol, parts)`: plain JSON values. `failed(rows)`: rows that hold a failure.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-
-from worldgym.actions import ActionSpec
-from worldgym.errors import unknown
-from worldgym.eval.metrics import action_following as following
-from worldgym.eval.metrics.frechet import frechet
-from worldgym.eval.metrics.psnr import psnr
-from worldgym.eval.metrics.ssim import ssim
+from worldgym.eval import rows as row_values
+from worldgym.eval.protocols.base import Protocol, Row, Scored
 from worldgym.eval.statistics import Bootstrap, Score
+from worldgym.rng import generator
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Judged:
-    """One entry's clips after the judge has seen them.
+def failed(rows: Sequence[Row]) -> list[Row]:
+    """The rows of clips on which the entry failed."""
+    return [row for row in rows if "failure" in row]
 
-    Attributes:
-        spec: the action spec.
-        given: (N, T-P, A) actions that led to the generated frames.
-        predicted: (N, T-P, A) actions that the judge read.
-        features: (N, D) the judge's features of each clip.
-        truth_features: (N, D) the same of the true clips.
-        frames: (N, T-P, H, W, 3) uint8, without the prefix.
-        truth: (N, T-P, H, W, 3) uint8, without the prefix.
-        is_truth: the frames are the true ones, so comparing them with the truth says nothing.
+
+def bootstrap_of(protocol: Protocol, seeds: Sequence[int], clips: Sequence[int]) -> Bootstrap:
+    """The draws for some seeds of one suite, the same for every entry, stratified over seeds."""
+    config = protocol.suite.bootstrap
+    rng = generator(seeds[0], protocol.suite.name, "bootstrap", *seeds[1:])
+    return Bootstrap.draw(clips, config.resamples, rng, config.level, config.refits)
+
+
+def of_rows(protocol: Protocol, parts: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
+    """Every metric of the suite.
+
+    Args:
+        protocol: of the suite.
+        parts: seed -> its rows; several seeds are put together, and every resample draws as many clips from each.
+
+    Returns:
+        Metric -> "better", "value", "low", "high", perhaps "iqm" and "groups". All values are null when a clip failed: a mean
+        over a hole is null.
     """
-
-    spec: ActionSpec
-    given: np.ndarray
-    predicted: np.ndarray
-    features: np.ndarray
-    truth_features: np.ndarray
-    frames: np.ndarray
-    truth: np.ndarray
-    is_truth: bool = False
+    together = [row for part in parts.values() for row in part]
+    if failed(together) or not together:
+        found = {name: Scored(Score(float("nan"))) for name in protocol.suite.metrics}
+    else:
+        found = protocol.scores(together, bootstrap_of(protocol, list(parts), [len(part) for part in parts.values()]))
+    return {name: _plain(protocol.metrics[name].better, found[name]) for name in protocol.suite.metrics}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scored:
-    """One metric of one entry."""
-
-    score: Score
-    per_clip: np.ndarray | None = None
-    """(N,) where the metric has a value per clip."""
-    groups: Mapping[str, Score] = dataclasses.field(default_factory=dict)
-    """Per action group, where the metric has one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A metric as suites name it."""
-
-    better: str
-    """"higher" or "lower"."""
-    of: Callable[[Judged, Bootstrap], Scored]
-    """Computes it."""
-    compares_with_truth: bool = False
-    """Says nothing about the true frames themselves."""
-
-
-def check(names: Iterable[str]) -> None:
-    """Raise InputError when a metric does not exist."""
-    for name in names:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
-
-
-def score(judged: Judged, bootstrap: Bootstrap, names: Iterable[str]) -> dict[str, Scored]:
-    """All metrics of one entry; NaN where a metric says nothing about it."""
-    return {name: _score(METRICS[name], judged, bootstrap) for name in names}
-
-
-def _score(metric: Metric, judged: Judged, bootstrap: Bootstrap) -> Scored:
-    if metric.compares_with_truth and judged.is_truth:
-        return Scored(Score(np.nan))
-    return metric.of(judged, bootstrap)
-
-
-def _ratio(column: int) -> Callable[[Judged, Bootstrap], Scored]:
-    """Precision, recall or F1, over all groups and per group."""
-
-    def of(judged: Judged, bootstrap: Bootstrap) -> Scored:
-        parts = following.confusions(judged.given, judged.predicted, judged.spec)
-        total = bootstrap.summed(parts, lambda sums: following.over_groups(following.precision_recall_f1(sums))[:, column])
-        groups = {
-            group.name: bootstrap.summed(parts[:, g], lambda sums: following.precision_recall_f1(sums)[:, column])
-            for g, group in enumerate(judged.spec.groups)
-        }
-        return Scored(total, groups=groups)
-
-    return of
-
-
-def _clipwise(values: Callable[[Judged], np.ndarray]) -> Callable[[Judged, Bootstrap], Scored]:
-    def of(judged: Judged, bootstrap: Bootstrap) -> Scored:
-        per_clip = values(judged)
-        return Scored(bootstrap.mean(per_clip), per_clip)
-
-    return of
-
-
-def _frechet(judged: Judged, bootstrap: Bootstrap) -> Scored:
-    a, b = judged.features, judged.truth_features
-    found = bootstrap.refitted(lambda rows: frechet(a[rows], b[rows]), frechet(a, b))
-    return Scored(dataclasses.replace(found, low=max(found.low, 0.0)))  # moving the interval must not cross 0
-
-
-def _read(values: Callable[[np.ndarray, np.ndarray, ActionSpec], np.ndarray]) -> Callable[[Judged, Bootstrap], Scored]:
-    return _clipwise(lambda judged: values(judged.given, judged.predicted, judged.spec))
-
-
-METRICS: dict[str, Metric] = {
-    "f1": Metric("higher", _ratio(2)),
-    "precision": Metric("higher", _ratio(0)),
-    "recall": Metric("higher", _ratio(1)),
-    "camera_error": Metric("lower", _read(following.camera_error)),
-    "exact_match": Metric("higher", _read(following.exact_match)),
-    "group_accuracy": Metric("higher", _read(following.group_accuracy)),
-    "psnr": Metric("higher", _clipwise(lambda judged: psnr(judged.frames, judged.truth)), True),
-    "ssim": Metric("higher", _clipwise(lambda judged: ssim(judged.frames, judged.truth)), True),
-    "frechet_idm_heldout": Metric("lower", _frechet, True),
-}
+def _plain(better: str, scored: Scored) -> dict[str, Any]:
+    """A metric's score, its direction, and its groups where it has any; a group that is never used is null."""
+    found: dict[str, Any] = {"better": better, **row_values.plain(scored.score)}
+    if scored.groups:
+        parts = {group: row_values.plain(score) for group, score in scored.groups.items()}
+        found["groups"] = {group: part if part["value"] is not None else None for group, part in parts.items()}
+    return found

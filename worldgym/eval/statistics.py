@@ -10,18 +10,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A point estimate and its interval; NaN where nothing can be said."""
+    """A point estimate and its interval, and for means over clips the interquartile mean; NaN where nothing can be said."""
 
     value: float
     low: float = np.nan
     high: float = np.nan
+    iqm: float = np.nan
+
+
+def iqm(values: np.ndarray) -> float:
+    """Interquartile mean of (N,): the mean without the lowest and the highest quarter (floor(N / 4) values each); NaN over a
+    hole (Agarwal et al., arXiv 2108.13264)."""
+    values = np.sort(np.asarray(values, float))
+    cut = len(values) // 4
+    return float(values[cut : len(values) - cut].mean()) if values.size and not np.isnan(values).any() else np.nan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,9 +48,22 @@ class Bootstrap:
     refits: int = 200
 
     @classmethod
-    def draw(cls, clips: int, resamples: int, rng: np.random.Generator, level: float = 0.95, refits: int = 200) -> Bootstrap:
-        """R resamples of N clips."""
-        return cls(rng.integers(clips, size=(resamples, clips)), level, refits)
+    def draw(
+        cls, clips: int | Sequence[int], resamples: int, rng: np.random.Generator, level: float = 0.95, refits: int = 200
+    ) -> Bootstrap:
+        """R resamples of N clips.
+
+        Args:
+            clips: N; or how many of them belong to each stratum (as a seed), one stratum after the other: then every
+                resample draws as many from each.
+            resamples: R.
+            rng: the draws.
+            level, refits: as in the class.
+        """
+        strata = [clips] if isinstance(clips, int) else list(clips)
+        starts = np.cumsum([0, *strata])
+        parts = [start + rng.integers(size, size=(resamples, size)) for start, size in zip(starts, strata, strict=False)]
+        return cls(np.concatenate(parts, axis=1), level, refits)
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -52,8 +74,16 @@ class Bootstrap:
 
     def mean(self, values: np.ndarray) -> Score:
         """The mean over clips of one number per clip (N,)."""
-        clips = len(values)
-        return self.summed(np.asarray(values, float), lambda total: total / clips)
+        clips, values = len(values), np.asarray(values, float)
+        return dataclasses.replace(self.summed(values, lambda total: total / clips), iqm=iqm(values))
+
+    def mean_where(self, values: np.ndarray, chosen: np.ndarray) -> Score:
+        """The mean of one number per clip (N,) over the clips that are chosen (N,) bool; NaN where none is."""
+        parts = np.stack([np.where(chosen, values, 0.0), chosen.astype(float)], axis=1)
+        if not chosen.any():
+            return Score(np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):  # a resample may hold none of them
+            return dataclasses.replace(self.summed(parts, lambda sums: sums[:, 0] / sums[:, 1]), iqm=iqm(values[chosen]))
 
     def summed(self, parts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Score:
         """A statistic of a sum over clips, as F1 is of confusion matrices.

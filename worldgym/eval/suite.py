@@ -58,18 +58,22 @@ class Suite:
     """T, frames in all."""
     clips: int
     """N, clips when nothing else is asked for."""
-    judge: str
-    """The held-out judge, by zoo name."""
     models: tuple[str, ...]
-    """Models when nothing else is asked for."""
+    """Entries when nothing else is asked for: models, or rewards in a suite that judges rewards."""
     metrics: tuple[str, ...]
-    """What is scored, in the order of the table."""
-    sampling: Mapping[str, Mapping[str, Any]]
-    """Sampling options per kind of model."""
-    bootstrap: BootstrapConfig
-    """How intervals are made."""
+    """What is scored, in the order of the table; the first one ranks."""
     sha256: str
     """Hash of the file's bytes."""
+    judge: str = ""
+    """The held-out judge, by zoo name, where the protocol has one."""
+    sampling: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """Sampling options per kind of model."""
+    bootstrap: BootstrapConfig = BootstrapConfig()
+    """How intervals are made."""
+    protocol: str = "action-following"
+    """Which protocol of `worldgym.eval.protocols` it is an instance of."""
+    protocol_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """The protocol's own options."""
 
     @property
     def version(self) -> int:
@@ -100,18 +104,23 @@ def load(name: str) -> Suite:
 
 
 def _suite(fields: dict[str, Any], path: Path, sha256: str) -> Suite:
-    needed = {field.name for field in dataclasses.fields(Suite)} - {"sha256"}
-    for problem, keys in (("lacks", needed - set(fields)), ("has the unknown", set(fields) - needed)):
+    known = {field.name: field for field in dataclasses.fields(Suite) if field.name != "sha256"}
+    needed = {name for name, field in known.items() if _required(field)}
+    for problem, keys in (("lacks", needed - set(fields)), ("has the unknown", set(fields) - set(known))):
         if keys:
             raise InputError(f"suite file {str(path)!r} {problem} field {sorted(keys)[0]!r}")
     try:
-        fields["bootstrap"] = BootstrapConfig(**fields["bootstrap"])
+        fields["bootstrap"] = BootstrapConfig(**fields.get("bootstrap", {}))
         tuples = {key: tuple(fields[key]) for key in ("size", "models", "metrics")}
         suite = Suite(**{**fields, **tuples}, sha256=sha256)
         _check(suite)
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"suite file {str(path)!r} is not a suite: {error}") from None
     return suite
+
+
+def _required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _check(suite: Suite) -> None:
@@ -121,6 +130,8 @@ def _check(suite: Suite) -> None:
         raise InputError(f"clips {suite.clips} must be at least 2 and size {list(suite.size)} must be [height, width]")
     if not 0 < suite.bootstrap.level < 1 or min(suite.bootstrap.resamples, suite.bootstrap.refits) < 2:
         raise InputError(f"bootstrap level must lie in (0, 1) and counts be at least 2, not {suite.bootstrap}")
+    if not (isinstance(suite.protocol_options, Mapping) and isinstance(suite.sampling, Mapping)):
+        raise InputError("protocol_options and sampling must be tables")
     if not suite.name.rpartition("-v")[2].isdigit():
         raise InputError(f"name {suite.name!r} must end in its version, as in '-v1'")
 

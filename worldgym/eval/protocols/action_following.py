@@ -1,0 +1,143 @@
+"""Action following (MineWorld, RLIR): a held-out judge reads the actions back from the video.
+
+Rows: "given" and "predicted" labels, per-clip numbers under "scores", the judge's features. References: "truth" (the
+ceiling) and "shuffled", the true video judged against another clip's actions (the floor).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from worldgym.actions import spec as action_spec
+from worldgym.eval import entries, rows
+from worldgym.eval.clips import record
+from worldgym.eval.entries import Entrant
+from worldgym.eval.metrics import action_following as following
+from worldgym.eval.metrics.frechet import frechet
+from worldgym.eval.metrics.psnr import psnr
+from worldgym.eval.metrics.ssim import ssim
+from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
+from worldgym.eval.statistics import Bootstrap, Score
+from worldgym.eval.suite import Suite
+from worldgym.rng import generator
+
+RATIOS = {"precision": 0, "recall": 1, "f1": 2}
+READ = {
+    "camera_error": following.camera_error,
+    "exact_match": following.exact_match,
+    "group_accuracy": following.group_accuracy,
+}
+PIXELS = {"psnr": psnr, "ssim": ssim}
+
+
+class ActionFollowing(ModelProtocol):
+    """One frame and actions in, video out, actions read back."""
+
+    references = ("truth", "shuffled")
+    metrics = {
+        "f1": Metric("higher", "F1 of the actions read back: macro over labels, mean over the groups in use.", True),
+        "precision": Metric("higher", "Precision, averaged in the same way."),
+        "recall": Metric("higher", "Recall, averaged in the same way."),
+        "camera_error": Metric("lower", "Mean distance between the camera bins given and read, in bins."),
+        "exact_match": Metric("higher", "Share of steps at which every group in use was read as given."),
+        "group_accuracy": Metric("higher", "Share of (step, group in use) pairs that were read as given."),
+        "psnr": Metric("higher", "Peak signal-to-noise ratio against the true video, dB."),
+        "ssim": Metric("higher", "Structural similarity to the true video."),
+        "frechet_idm_heldout": Metric("lower", "Fréchet distance to the true clips on the held-out judge's features."),
+    }
+
+    def tasks(self, seed: int, clips: int) -> list[Task]:
+        """Test clips from the game."""
+        return self.with_donors(record(self.suite, seed, clips), seed, self.suite)
+
+    @staticmethod
+    def with_donors(tasks: Sequence[Task], seed: int, suite: Suite) -> list[Task]:
+        """The same tasks; each knows, under "donor", whose actions it is judged against in the shuffled row."""
+        donors = derangement(len(tasks), generator(seed, suite.name, "shuffled"))
+        return [dataclasses.replace(task, extra={"donor": tasks[donor]}) for task, donor in zip(tasks, donors, strict=True)]
+
+    def load_judges(self) -> None:
+        """The held-out judge."""
+        self.judge = entries.load_judge(self.suite, self.device)
+
+    def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
+        """What the judge reads; nothing that was given is scored."""
+        predicted, features = self._read(frames)
+        measured = [self._labels(entrant, task, read) for task, read in zip(tasks, predicted, strict=True)]
+        for row, own in zip(measured, features, strict=True):
+            row["features"] = rows.pack(own)
+        if entrant.source != "reference":  # the true frames say nothing about themselves
+            self._compare(measured, frames, np.stack([task.truth for task in tasks]))
+        return measured
+
+    def _labels(self, entrant: Entrant, task: Task, predicted: np.ndarray) -> Row:
+        """What was given and what was read."""
+        names, first = action_spec(self.suite.spec).names, self.suite.prefix - 1
+        asked = task.extra["donor"] if entrant.name == "shuffled" else task
+        row: Row = {"given": rows.columns(names, asked.actions[first:]), "predicted": rows.columns(names, predicted[first:])}
+        return {**row, "given_from": asked.id, "scores": {}} if entrant.name == "shuffled" else {**row, "scores": {}}
+
+    def _compare(self, measured: Sequence[Row], frames: np.ndarray, truth: np.ndarray) -> None:
+        """Add what compares frames with the true ones (B, T, H, W, 3)."""
+        first, features = self.suite.prefix, self._read(truth)[1]
+        wanted = [name for name in PIXELS if name in self.suite.metrics]
+        pixels = {name: PIXELS[name](frames[:, first:], truth[:, first:]) for name in wanted}
+        for index, row in enumerate(measured):
+            row["truth_features"] = rows.pack(features[index])
+            row["scores"] = {name: rows.number(values[index]) for name, values in pixels.items()}
+
+    def _read(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Labels (B, T-1, A) and features (B, D) of frames (B, T, H, W, 3)."""
+        with torch.inference_mode():
+            part = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+            return self.judge.labels(part).cpu().numpy(), self.judge.features(part).double().cpu().numpy()
+
+    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+        """All metrics from rows."""
+        spec = action_spec(self.suite.spec)
+        given, read = (np.stack([rows.labels(spec.names, row[key]) for row in found]) for key in ("given", "predicted"))
+        return {name: self._score(name, given, read, found, bootstrap) for name in self.suite.metrics}
+
+    def _score(self, name: str, given: np.ndarray, read: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap) -> Scored:
+        spec = action_spec(self.suite.spec)
+        if name in RATIOS:
+            return _ratio(RATIOS[name], following.confusions(given, read, spec), spec.names, bootstrap)
+        if name in READ:
+            return Scored(bootstrap.mean(READ[name](given, read, spec)))
+        if name in PIXELS:
+            return Scored(bootstrap.mean(rows.values(found, name)))
+        return Scored(_frechet(found, bootstrap))
+
+    def captions(self, row: Row) -> np.ndarray | None:
+        """What the judge read."""
+        return rows.labels(action_spec(self.suite.spec).names, row["predicted"])
+
+
+def derangement(clips: int, rng: np.random.Generator) -> np.ndarray:
+    """(N,) a random cycle through all clips, so that no clip is its own donor."""
+    order = rng.permutation(clips)
+    donors = np.empty(clips, np.int64)
+    donors[order] = np.roll(order, 1)
+    return donors
+
+
+def _ratio(column: int, parts: np.ndarray, names: Sequence[str], bootstrap: Bootstrap) -> Scored:
+    """Precision, recall or F1 of confusions (N, groups, K, K), over all groups and per group."""
+    total = bootstrap.summed(parts, lambda sums: following.over_groups(following.precision_recall_f1(sums))[:, column])
+    groups = {
+        names[g]: bootstrap.summed(parts[:, g], lambda sums: following.precision_recall_f1(sums)[:, column])
+        for g in range(parts.shape[1])
+    }
+    return Scored(total, groups)
+
+
+def _frechet(found: Sequence[Row], bootstrap: Bootstrap) -> Score:
+    if not all("truth_features" in row for row in found):
+        return Score(np.nan)
+    a, b = (np.stack([rows.unpack(row[key]) for row in found]) for key in ("features", "truth_features"))
+    score = bootstrap.refitted(lambda picked: frechet(a[picked], b[picked]), frechet(a, b))
+    return dataclasses.replace(score, low=max(score.low, 0.0))  # moving the interval must not cross 0
