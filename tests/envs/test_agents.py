@@ -53,7 +53,7 @@ def test_stepping_the_raster_is_generating(prefix: int):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
-@pytest.mark.parametrize(("order", "prefix"), [("raster", 1), ("diagonal", 1), ("diagonal", 2)])
+@pytest.mark.parametrize(("order", "prefix"), [("raster", 1), ("diagonal", 1), ("diagonal", 2), ("diagonal-compat", 2)])
 def test_token_ratio_is_one(order: str, prefix: int, batch: int):
     env = token_env(batch, schedule=order, prefix=prefix)
     agent = TokenAgent(token_model(), env.schedule, top_p=0.9)
@@ -99,7 +99,7 @@ def test_a_wave_does_not_see_what_is_drawn_with_it_or_later():
         assert moved.tolist() == later
 
 
-@pytest.mark.parametrize("order", ["raster", "diagonal"])
+@pytest.mark.parametrize("order", ["raster", "diagonal", "diagonal-compat"])
 @pytest.mark.parametrize("extra", [0, 2])
 def test_a_token_fork_continues_and_keeps_ratio_one(order: str, extra: int):
     """Fork between frames and in the middle of one; the cached agent must agree with one that reads everything anew."""

@@ -26,7 +26,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
     Description: the prompt's first frames and all actions are given; the agent writes the codes of the frames that follow.
     Observation (Dict): "prefix" (P, H, W, 3) uint8; "actions" (T-1, A) int64; "codes" (T, L) int64, -1 where not written
     yet; "step", how many steps were taken.
-    Action: in raster order Discrete(V), the next code. With schedule "diagonal" MultiDiscrete of `schedule.width` codes, the
+    Action: in raster order Discrete(V), the next code. With a diagonal schedule MultiDiscrete of `schedule.width` codes, the
     cells `schedule.waves[step mod W]` in order; what is left over in a short wave is not looked at.
     Reward: 0; wrap the environment in a reward.
     Episode end: terminated when the last frame (or that of the reset option "clip") is complete; never truncated.
@@ -39,7 +39,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
         prompt_seeds: world seeds of the prompts.
         frames: T, prefix included.
         prefix: P >= 1.
-        schedule: "raster" or "diagonal".
+        schedule: "raster", "diagonal" or "diagonal-compat" (see `worldgym.models.code_schedule`).
         window: of the diagonal schedule.
         spec: action spec of the prompts.
         device: of all tensors.

@@ -13,6 +13,7 @@ parameter names in `llama_format.py`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ class TokenConfig:
     @property
     def action_tokens(self) -> ActionTokens:
         """The action segments, their ids right after the image codes."""
-        return ActionTokens(action_specs.spec(self.spec), self.codes)
+        return _action_tokens(self.spec, self.codes)
 
     @property
     def rows(self) -> int:
@@ -95,6 +96,11 @@ class TokenConfig:
     def max_len(self) -> int:
         """Positions of the longest sequence."""
         return self.max_frames * self.stride
+
+
+@functools.lru_cache
+def _action_tokens(spec: str, codes: int) -> ActionTokens:
+    return ActionTokens(action_specs.spec(spec), codes)  # asked for at every step of decoding
 
 
 def _mineworld(hidden: int, mlp: int, heads: int) -> TokenConfig:

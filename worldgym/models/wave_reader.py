@@ -2,6 +2,7 @@
 
 - `RasterReader`, `WaveReader`: `logits(codes, frame, wave)` of the codes drawn next; `fork`. Only new tokens are computed.
 - `predictions`: the logits of all waves in one differentiable pass, under the mask that the waves make.
+- `generate`: whole clips, wave by wave.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldgym.errors import InputError
 from worldgym.models.code_schedule import CodeSchedule
 from worldgym.models.kv_cache import KVCache
 from worldgym.models.llama import Place
+from worldgym.models.sampling import check_sampling, sample
 from worldgym.models.token_decoder import TokenDecoder
 from worldgym.models.token_model import TokenModel
+from worldgym.rng import RowNoise
 
 
 class RasterReader:
@@ -60,7 +64,7 @@ class WaveReader:
 
     def __init__(self, model: TokenModel, actions: Tensor, schedule: CodeSchedule, prefix: int):
         self.model, self.actions, self.schedule, self.prefix = model, actions, schedule, prefix
-        self._orders = _orders(model, schedule, prefix, actions.shape[1] + 1)
+        self._order = torch.tensor(_orders(model, schedule, prefix, actions.shape[1] + 1))
         self._cache: _Scattered | None = None
 
     @torch.no_grad()
@@ -69,9 +73,9 @@ class WaveReader:
         order = frame * len(self.schedule.waves) + wave
         if self._cache is None:
             self._cache = _Scattered(self.model.empty_cache(len(codes)))
-            self._feed(codes, torch.tensor([p for p, o in enumerate(self._orders) if o < order]))
-        hidden = self._feed(codes, torch.tensor([p for p, o in enumerate(self._orders) if o == order]))
-        return _logits(self.model, hidden[:, -len(self.schedule.waves[wave]) :])
+            self._feed(codes, torch.where(self._order < order)[0], anew=True)
+        hidden = self._feed(codes, torch.where(self._order == order)[0])
+        return self.model.code_logits(hidden[:, -len(self.schedule.waves[wave]) :])
 
     def fork(self, groups: int) -> WaveReader:
         """As `RasterReader.fork`."""
@@ -80,29 +84,86 @@ class WaveReader:
             other._cache = _Scattered(self._cache.cache.repeat(groups))
         return other
 
-    def _feed(self, codes: Tensor, places: Tensor) -> Tensor:
-        tokens = _inputs(self.model, codes.clamp_min(0), self.actions, self.schedule, self.prefix)
-        stop = int(places[-1]) + 1
-        mask = _mask(self._orders[:stop], places).to(codes.device)
+    def _feed(self, codes: Tensor, places: Tensor, anew: bool = False) -> Tensor:
+        """Append the tokens of some places; `anew`: of several waves at once, each of which saw less than the cache holds."""
+        order = self._order[: int(places[-1]) + 1]
+        frames = len(order) // self.model.config.stride + 1  # those that have begun
+        known = codes[:, :frames].clamp_min(0)
+        tokens = _inputs(self.model, known, self.actions[:, : frames - 1], self.schedule, self.prefix)
+        if self.schedule.zeros and not anew:
+            order = torch.full_like(order, -1)  # all of the cache takes part; where nothing has entered it is zero
+        mask, self._cache.zeros = _sight(order, places, self.schedule.zeros)
         places = places.to(codes.device)
-        return _run(self.model, tokens[:, places], places, mask, self._cache, stop)
+        return _run(self.model, tokens[:, places], places, mask.to(codes.device), self._cache, len(order))
 
 
 def predictions(model: TokenModel, codes: Tensor, actions: Tensor, schedule: CodeSchedule, prefix: int) -> Tensor:
     """Logits of every code after the prefix as the waves see them: (B, T, L), (B, T-1, A) -> (B, T-P, L, V)."""
     tokens = _inputs(model, codes, actions, schedule, prefix)[:, :-1]
-    orders = _orders(model, schedule, prefix, codes.shape[1])[:-1]
-    places = torch.arange(len(orders))
-    hidden = _run(model, tokens, places.to(codes.device), _mask(orders, places).to(codes.device))
+    order = torch.tensor(_orders(model, schedule, prefix, codes.shape[1])[:-1])
+    places = torch.arange(len(order))
+    mask, zeros = _sight(order, places, schedule.zeros)
+    hidden = _run(model, tokens, places.to(codes.device), mask.to(codes.device), _NoCache(zeros))
     length, stride = model.config.codes_per_frame, model.config.stride
     frames = hidden[:, prefix * stride - 1 :].unfold(1, length, stride).transpose(-1, -2)
-    return _logits(model, frames)
+    return model.code_logits(frames)
 
 
-class _Scattered:
-    """A cache that is written at scattered places; the face that attention layers expect."""
+@torch.no_grad()
+def generate(
+    model: TokenModel,
+    codes: Tensor,
+    actions: Tensor,
+    noise: RowNoise,
+    schedule: CodeSchedule,
+    top_p: float = 0.8,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Continue clips wave by wave; as `TokenModel.generate`, whose arguments these are, for any schedule.
+
+    Args:
+        model: the token model.
+        codes: (B, P, L) int64, the frames that are given.
+        actions: (B, T-1, A) int.
+        noise: one stream per row; a frame takes L uniform numbers, as there.
+        schedule: which cells are drawn together.
+        top_p: share of probability that is kept.
+        temperature: 0 is greedy.
+
+    Returns:
+        (B, T, L) int64, prefix included.
+    """
+    check_sampling(top_p, temperature)
+    prefix, frames = codes.shape[1], actions.shape[1] + 1
+    if frames > model.config.max_frames:
+        raise InputError(f"{frames} frames were asked for, but this model holds {model.config.max_frames} at most")
+    if len(schedule.drawn) != codes.shape[2]:
+        raise InputError(f"the schedule has {len(schedule.drawn)} codes per frame, but codes have shape {tuple(codes.shape)}")
+    played = F.pad(codes, (0, 0, 0, frames - prefix), value=-1)
+    reader = RasterReader(model, actions) if schedule.name == "raster" else WaveReader(model, actions, schedule, prefix)
+    for frame in range(prefix, frames):
+        uniform = noise.uniform(codes.shape[2]).to(codes.device) if temperature else torch.zeros_like(codes[:, 0])
+        for wave, cells in enumerate(map(list, schedule.waves)):
+            logits = reader.logits(played, frame, wave)
+            played[:, frame, cells] = sample(logits, uniform[:, cells], top_p, temperature)
+    return played
+
+
+class _NoCache:
+    """The face that attention layers expect of a cache, with `zeros` keys and values of zero behind the true ones."""
+
+    def __init__(self, zeros: int = 0):
+        self.zeros = zeros
+
+    def write(self, layer: int, k: Tensor, v: Tensor, start: tuple[Tensor, int]) -> tuple[Tensor, Tensor]:
+        return (F.pad(k, (0, 0, 0, self.zeros)), F.pad(v, (0, 0, 0, self.zeros))) if self.zeros else (k, v)
+
+
+class _Scattered(_NoCache):
+    """A cache that is written at scattered places."""
 
     def __init__(self, cache: KVCache):
+        super().__init__()
         self.cache = cache
 
     def write(self, layer: int, k: Tensor, v: Tensor, start: tuple[Tensor, int]) -> tuple[Tensor, Tensor]:
@@ -110,10 +171,10 @@ class _Scattered:
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         keys.index_copy_(2, places, k.to(keys.dtype))
         values.index_copy_(2, places, v.to(values.dtype))
-        return keys[:, :, :stop], values[:, :, :stop]
+        return super().write(layer, keys[:, :, :stop], values[:, :, :stop], start)
 
 
-def _run(model: TokenModel, tokens: Tensor, places: Tensor, mask: Tensor, cache=None, stop: int = 0) -> Tensor:
+def _run(model: TokenModel, tokens: Tensor, places: Tensor, mask: Tensor, cache: _NoCache, stop: int = 0) -> Tensor:
     """(B, n) ids at `places` (n,) -> (B, n, hidden); `mask` (n, keys) says which places each token sees."""
     body = model.model
     place = Place(body.cos[places], body.sin[places], (places, stop), cache, mask)
@@ -130,10 +191,22 @@ def _orders(model: TokenModel, schedule: CodeSchedule, prefix: int, frames: int)
     return [order for part in parts for order in part]
 
 
-def _mask(orders: list[int], places: Tensor) -> Tensor:
-    """(n, keys) bool: keys at or before a token's own place that have entered by the time it does."""
-    order = torch.tensor(orders)
-    return (torch.arange(len(order)) <= places[:, None]) & (order <= order[places][:, None])
+def _sight(order: Tensor, places: Tensor, zeros: bool) -> tuple[Tensor, int]:
+    """Which keys each token sees: those at or before its own place that have entered by the time it does.
+
+    Args:
+        order: (keys,) when each place's token enters.
+        places: (n,) of the tokens that look.
+        zeros: a token also sees one zero key for every place before it that has not entered.
+
+    Returns:
+        (n, keys + Z) bool, and Z, the number of zero keys that stand behind the true ones.
+    """
+    before = torch.arange(len(order)) <= places[:, None]
+    mask = before & (order <= order[places][:, None])
+    holes = (before & ~mask).sum(1)
+    count = int(holes.max()) if zeros else 0
+    return torch.cat([mask, torch.arange(count) < holes[:, None]], 1), count
 
 
 def _inputs(model: TokenModel, codes: Tensor, actions: Tensor, schedule: CodeSchedule, prefix: int) -> Tensor:
@@ -142,7 +215,3 @@ def _inputs(model: TokenModel, codes: Tensor, actions: Tensor, schedule: CodeSch
     fed = codes.clone()
     fed[:, prefix:, cells] = codes[:, :1, cells]
     return model.sequence(fed, actions)
-
-
-def _logits(model: TokenModel, hidden: Tensor) -> Tensor:
-    return F.linear(hidden, model.lm_head.weight[: model.config.codes])
