@@ -162,7 +162,7 @@ def mirrored(motion: Tensor) -> Tensor:
     return motion * motion.new_tensor([1, -1, 1, -1, 1])
 
 
-def agreement(motion: Any, target: Any, rules: Rules) -> Agreement:
+def agreement(motion: Any, target: Any, rules: Rules, scored: Any = None) -> Agreement:
     """Compare a video's motion with the labels it was to follow.
 
     For every threshold tau: exact_tau = mean_i 1{label_tau(m_i) = y_i}; the best tau is the first with the largest exact_tau
@@ -171,21 +171,24 @@ def agreement(motion: Any, target: Any, rules: Rules) -> Agreement:
     Args:
         motion: (B, T-1, 5). target: (B, T-1) int labels y.
         rules: thresholds.
+        scored: (B, T-1) bool, steps that count, in the choice of tau as well; all when left out. NaN where none does.
     """
     motion = torch.as_tensor(motion)
     target = torch.as_tensor(target, device=motion.device)
     if motion.ndim != 3 or tuple(motion.shape[:2]) != tuple(target.shape):
         raise InputError(f"motion of shape {tuple(motion.shape)} does not fit labels of shape {tuple(target.shape)}")
+    counts = torch.ones_like(target, dtype=torch.bool) if scored is None else torch.as_tensor(scored, device=motion.device)
     scale = scene_scale(motion, rules.floor) if rules.scale == "scene" else 1.0
     found = torch.stack([label(motion, tau, rules.rotation, scale) for tau in rules.translation])
-    right = (found == target).double()
+    right = ((found == target) & counts).double()
     window = rules.window or target.shape[1]
-    best = [piece.mean(2, keepdim=True).expand_as(piece) for piece in right.split(window, dim=2)]
+    best = [piece.sum(2, keepdim=True).expand_as(piece) for piece in right.split(window, dim=2)]
     chosen = _first_best(torch.cat(best, 2))
     labels = found.gather(0, chosen[None])[0]
     halves = [(a == b).double() for a, b in zip(split(labels), split(target), strict=True)]
     exact, fine = (labels == target).double(), (halves[0] + halves[1]) / 2
-    return Agreement(exact.mean(1), fine.mean(1), exact, fine, chosen, labels)
+    shares = [(steps * counts).sum(1) / counts.sum(1) for steps in (exact, fine)]
+    return Agreement(shares[0], shares[1], exact, fine, chosen, labels)
 
 
 def _first_best(scores: Tensor) -> Tensor:

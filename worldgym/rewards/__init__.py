@@ -5,6 +5,7 @@ from worldgym.rewards.composite import CompositeReward
 from worldgym.rewards.drift import DriftReward
 from worldgym.rewards.guards import Guards
 from worldgym.rewards.idm import IDMReward
+from worldgym.rewards.interaction_following import InteractionFollowingReward
 from worldgym.rewards.pixel import PixelReward
 from worldgym.rewards.preference import PreferenceReward
 from worldgym.rewards.visual_quality import VisualQualityReward
@@ -14,6 +15,7 @@ __all__ = [
     "DriftReward",
     "Guards",
     "IDMReward",
+    "InteractionFollowingReward",
     "PixelReward",
     "PreferenceReward",
     "Reward",
