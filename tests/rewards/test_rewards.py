@@ -201,7 +201,7 @@ def test_bad_rewards_are_refused():
     small = InverseDynamics(InverseDynamicsConfig(widths=(8, 8, 8), hidden=32, layers=1, height=32, width=32))
     with pytest.raises(InputError, match="the judge reads frames of 32x32 pixels, but this environment makes 24x32"):
         IDMReward(make(1), small)
-    with pytest.raises(InputError, match="a judge of kind InverseDynamics is needed here, but got Linear"):
+    with pytest.raises(InputError, match="a judge of kind InverseDynamics or VPTIDM is needed here, but got Linear"):
         IDMReward(make(1), torch.nn.Linear(1, 1))
     with pytest.raises(InputError, match="unknown mode of the IDM reward 'exakt'; did you mean 'exact'"):
         IDMReward(make(1), Oracle(), mode="exakt")

@@ -11,12 +11,14 @@ from worldgym.errors import InputError
 from worldgym.models import zoo
 
 
-def load_judge(judge: str | Path | nn.Module, kind: type[nn.Module], device: str | torch.device) -> nn.Module:
+def load_judge(
+    judge: str | Path | nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...], device: str | torch.device
+) -> nn.Module:
     """A judge by zoo name or path, or as it is, on a device.
 
     Args:
         judge: the name, path or module.
-        kind: the class it must be of.
+        kind: the class it must be of, or several of which one.
         device: where to put it.
 
     Raises:
@@ -24,5 +26,6 @@ def load_judge(judge: str | Path | nn.Module, kind: type[nn.Module], device: str
     """
     module = zoo.load(judge, device) if isinstance(judge, (str, Path)) else judge
     if not isinstance(module, kind):
-        raise InputError(f"a judge of kind {kind.__name__} is needed here, but got {type(module).__name__}")
+        names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+        raise InputError(f"a judge of kind {names} is needed here, but got {type(module).__name__}")
     return module.to(device)

@@ -31,9 +31,10 @@ CLASSES = {
     "inverse-dynamics": ("worldgym.judges.inverse_dynamics", "InverseDynamics"),
     "camera-motion": ("worldgym.judges.camera_motion", "CameraMotion"),
     "quality": ("worldgym.judges.quality", "Quality"),
+    "vpt-idm": ("worldgym.judges.vpt_idm", "VPTIDM"),
 }
 CODEC_OF = {"token": "frame-codec", "diffusion": "latent-codec"}
-ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pkl")
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pkl", ".weights")
 
 
 def names() -> list[str]:
@@ -121,6 +122,8 @@ def card(path: Path) -> dict[str, Any] | None:
 
 
 def _module(path: Path, device: str | torch.device) -> tuple[nn.Module, str, dict]:
+    if path.suffix == ".weights":  # VPT's inverse dynamics model, as published
+        return importlib.import_module("worldgym.judges.vpt_idm").load(path, device), "vpt-idm", {}
     config, kind, tensors, metadata = checkpoint.read(path)
     card(path)
     if kind not in CLASSES:

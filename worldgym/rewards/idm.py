@@ -10,6 +10,7 @@ from torch import Tensor
 from worldgym.errors import InputError, unknown
 from worldgym.judges.inverse_dynamics import InverseDynamics
 from worldgym.judges.loading import load_judge
+from worldgym.judges.vpt_idm import VPTIDM
 from worldgym.rewards.base import Reward
 
 MODES = ("mean", "exact")
@@ -27,9 +28,10 @@ class IDMReward(Reward):
 
     Args:
         env: a world-model environment.
-        judge: zoo name or path of an inverse dynamics model, or one. Never the held-out judge of an evaluation.
+        judge: zoo name or path of an inverse dynamics model, or one; for Minecraft the path of VPT's 4x_idm.weights. Never
+            the held-out judge of an evaluation.
         mode: "mean" over columns or "exact".
-        columns: names of the columns that count; all when left out.
+        columns: names of the columns that count; all that the judge can read when left out.
         weight, due: as in `Reward`.
 
     Example:
@@ -43,7 +45,7 @@ class IDMReward(Reward):
     def __init__(
         self,
         env: Any,
-        judge: str | InverseDynamics = "doom-rooms/idm-reward",
+        judge: str | InverseDynamics | VPTIDM = "doom-rooms/idm-reward",
         mode: str = "mean",
         columns: list[str] | None = None,
         weight: float = 1.0,
@@ -53,21 +55,23 @@ class IDMReward(Reward):
         if mode not in MODES:
             raise unknown("mode of the IDM reward", mode, MODES)
         self.mode = mode
-        self.judge = load_judge(judge, InverseDynamics, self.core.device)
+        self.judge = load_judge(judge, (InverseDynamics, VPTIDM), self.core.device)
         self._check()
         spec = self.core.action_spec
-        self._columns = [spec.column(name) for name in columns or spec.names]
+        self._columns = [spec.column(name) for name in columns or getattr(self.judge, "reads", spec.names)]
 
     def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
         """(B, T-1) in [0, 1]: the share of columns recovered, or whether all are."""
         # row by row, so that a batch equals its singles
         labels = torch.cat([self.judge.labels(row[None]) for row in frames])
-        right = (labels == actions)[..., self._columns]
+        agrees = self.judge.agrees(labels, actions) if isinstance(self.judge, VPTIDM) else labels == actions
+        right = agrees[..., self._columns]
         return right.all(-1).float() if self.mode == "exact" else right.float().mean(-1)
 
     def _check(self) -> None:
         judge, codec, spec = self.judge.config, self.core.codec.config, self.core.action_spec
-        if (judge.height, judge.width) != (codec.height, codec.width):
+        resizes = isinstance(self.judge, VPTIDM)  # to its own size, whatever comes
+        if not resizes and (judge.height, judge.width) != (codec.height, codec.width):
             raise InputError(
                 f"the judge reads frames of {judge.height}x{judge.width} pixels, but this environment makes "
                 f"{codec.height}x{codec.width}; choose a judge for that size"
