@@ -52,7 +52,9 @@ WORLDCOMPASS = {
     "group": 12,
     "best_of": 6,
     "denoise_steps": 40,
+    "shift": 5.0,
     "step_share": 0.5,
+    "minibatches": 3,
     "lr": 1e-5,
     "weight_decay": 0.01,
     "final_lr": 1.0,
@@ -60,7 +62,7 @@ WORLDCOMPASS = {
     "ema": 0.9,
     "old": "ema",
 }
-NANO_COMPASS = {"denoise_steps": 10, "lr": 1e-4, "prompt_batch": 8, "group": 12}
+NANO_COMPASS = {"denoise_steps": 10, "shift": 1.0, "lr": 1e-4, "prompt_batch": 8, "group": 12}
 DIFFUSION_NFT = {
     "model": "doom-rooms/diffusion-nano",
     "reward": ("idm",),
@@ -73,6 +75,7 @@ DIFFUSION_NFT = {
     "denoise_steps": 10,
     "step_share": 1.0,
     "kl": 1e-4,
+    "loss_scale": 5.0,
     "old_decay": 0.0,
     "old_growth": 0.001,
     "old_limit": 0.5,

@@ -129,6 +129,13 @@ class NftConfig(LoopConfig):
     """The largest decay of the old policy's weights."""
     kl: float = 0.0
     """Weight of |v - v_base|^2 (DiffusionNFT 1e-4)."""
+    loss_scale: float = 1.0
+    """Factor of the loss without that term; DiffusionNFT c / beta."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.best_of and not 2 <= self.best_of <= self.group:
+            raise InputError(f"--best-of is {self.best_of}, but from groups of {self.group} one can keep 2 to {self.group}")
 
 
 def flag(name: str) -> str:

@@ -94,7 +94,7 @@ class Grpo(Learner):
         if config.credit == "clip":
             return super().advantage(rewards)
         frames = sum(weight * values for weight, values in self.weighted(rewards.frames))
-        clips = frames.unflatten(1, (-1, self.env.unwrapped.clip_frames)).mean(2)
+        clips = frames.unflatten(1, (-1, self.env.unwrapped.clip_frames)).mean(2)  # a clip's steps make all its frames
         found = advantages.frame_credit(clips, config.group, config.advantage, config.discount)
         return found.clamp(-config.advantage_clip, config.advantage_clip)
 

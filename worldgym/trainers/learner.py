@@ -148,7 +148,7 @@ class Learner:
             self.config.group,
         )
         bad = [name for name, values in {"reward": found.total, **found.terms}.items() if not values.isfinite().all()]
-        if bad:
+        if bad:  # every process sees the same numbers and stops
             raise InputError(
                 f"the {' and '.join(bad)} of iteration {iteration} holds a value that is not a finite number; "
                 "nothing was updated, the last checkpoint is good: mend the reward and go on with --resume"

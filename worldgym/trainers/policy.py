@@ -63,9 +63,31 @@ class Policy(nn.Module):
             return TokenAgent(model, core.schedule, self.top_p, self.temperature)
         return DenoiseAgent(model, self.kernel)
 
-    def forward(self, trajectory: Trajectory, steps: Sequence[int]) -> Tensor:
-        """logprob_sum of steps, differentiable: (B, S) float32."""
-        return self._asker(trajectory).logprob(trajectory, list(steps))
+    def forward(
+        self,
+        trajectory: Trajectory,
+        steps: Sequence[int] | None = None,
+        noisy: Tensor | None = None,
+        sigma: Tensor | None = None,
+        clips: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Ask again about a trajectory, differentiable; one entrance, because distribution hooks into it.
+
+        Args:
+            trajectory: of B rows.
+            steps: S step numbers -> logprob_sum (B, S) float32.
+            noisy: or S noisy clips (B, S, c, C, h, w) -> their velocities, same shape, each given the frames before it.
+            sigma: (B, S) their noise levels.
+            clips: their numbers in the episode.
+        """
+        if noisy is None:
+            return self._asker(trajectory).logprob(trajectory, list(steps))
+        size, first = noisy.shape[2], trajectory.prefix
+        spans = [(first + n * size, first + (n + 1) * size) for n in clips]
+        clean = trajectory.latents[:, : max(start for start, _ in spans)]
+        each = sigma.repeat_interleave(size, 1)
+        v = self.model.velocities(clean, noisy.flatten(1, 2), each, trajectory.actions, spans, prefix=first)
+        return v.unflatten(1, noisy.shape[1:3])
 
     def dimensions(self, trajectory: Trajectory) -> int:
         """D, numbers that one step draws: 1 for a code, c C h w for a clip of latents."""

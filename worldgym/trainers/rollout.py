@@ -48,8 +48,8 @@ class Rollout:
         trajectory: for recomputing.
         clips: the clips that differ inside a group, all or one.
         logprob: (B, S) float32, logprob_sum of every step of those clips when it was taken.
-        reward: (B,) float32, what env.step gave at the end.
-        terms: by name, (B,) unweighted reward terms.
+        reward: (B,) float32, the sum of what env.step gave: once at the end, or after every one of those clips.
+        terms: by name, (B,) unweighted reward terms, the mean over the times they were due.
         frames: by name, (B, F) values per frame of those clips.
         reward_seconds: time of the steps that finish a clip: decoding, judging and one booking.
     """
@@ -81,12 +81,12 @@ def play(env: Any, policy: Policy, task: Task, model: nn.Module | None = None) -
     else:
         env, agent, observation = _behind_prefix(env, agent, task)
         clips = range(task.clip, task.clip + 1)
-    logprob, reward, info, seconds = _finish(env, agent, RowNoise(seeds, env.unwrapped.device), observation)
+    logprob, reward, infos, seconds = _finish(env, agent, RowNoise(seeds, env.unwrapped.device), observation)
     core = env.unwrapped
     generated = len(clips) * core.clip_frames
-    terms = dict(info.get("reward_terms", {}))
-    frames = {name: values[:, -generated:] for name, values in info.get("reward_frames", {}).items()}
-    return Rollout(core.trajectory(), clips, logprob, reward.float(), terms, frames, seconds)
+    terms = {name: torch.stack(values).mean(0) for name, values in _columns(infos, "reward_terms").items()}
+    frames = {name: torch.cat(values, 1)[:, -generated:] for name, values in _columns(infos, "reward_frames").items()}
+    return Rollout(core.trajectory(), clips, logprob, reward, terms, frames, seconds)
 
 
 def _reset(env: Any, task: Task, slots: Sequence[int], rows: Sequence[int]) -> dict[str, Tensor]:
@@ -119,13 +119,24 @@ def _behind_prefix(env: Any, agent: Any, task: Task) -> tuple[Any, Any, dict[str
 @torch.no_grad()
 def _finish(
     env: Any, agent: Any, noise: RowNoise, observation: dict[str, Tensor]
-) -> tuple[Tensor, Tensor, dict[str, Any], float]:
-    """Step to the end: log-probs (B, S), the last reward (B,), the last info, seconds spent where clips end."""
-    core, logprobs, seconds = env.unwrapped, [], 0.0
+) -> tuple[Tensor, Tensor, list[dict[str, Any]], float]:
+    """Step to the end: log-probs (B, S), the return (B,), infos with rewards, seconds spent where clips end."""
+    core, logprobs, infos, total, seconds = env.unwrapped, [], [], 0.0, 0.0
     while not core.finished:
         action, logprob = agent.act(observation, noise)
         start = time.perf_counter()
         observation, reward, _, _, info = env.step(action)
-        seconds += time.perf_counter() - start if core.clip_done else 0.0
         logprobs.append(logprob)
-    return torch.stack(logprobs, 1), reward, info, seconds
+        if core.clip_done:  # rewards come nowhere else
+            total = total + reward.float()
+            infos.append(info)
+            seconds += time.perf_counter() - start
+    return torch.stack(logprobs, 1), total, infos, seconds
+
+
+def _columns(infos: list[dict[str, Any]], key: str) -> dict[str, list[Tensor]]:
+    found: dict[str, list[Tensor]] = {}
+    for info in infos:
+        for name, values in info.get(key, {}).items():
+            found.setdefault(name, []).append(values)
+    return found
