@@ -80,9 +80,9 @@ def test_learns_what_a_shift_means():
         return torch.from_numpy(clip), torch.from_numpy(motion)
 
     optimizer = torch.optim.AdamW(judge.parameters(), 3e-3)
-    for _ in range(60):
+    for _ in range(40):
         optimizer.zero_grad()
-        judge.loss(*batch(16))[0].backward()
+        judge.loss(*batch(12))[0].backward()
         optimizer.step()
     clip, motion = batch(64)
     assert (judge.eval().motion(clip) - motion)[..., 3].abs().mean() < 2.5

@@ -23,7 +23,7 @@ WANDER = 12  # steps of ordinary play before a clip, at most, beside the usual l
 STOP = 10  # steps of standing still after that, until the momentum is gone
 YAW_BINS, PITCH_BINS = (2, 4), (2, 3)  # from, to: 5 to 16 and 3 to 5 degrees per step
 LEVEL = 4.0  # degrees of pitch beyond which a pitch goes back to level
-AS_MEANT = 4.0  # map units: a held translation must move the camera this far along its axis in its last step
+AS_MEANT = 12.0  # map units: a held translation must move the camera this far along its axes in its last step
 
 
 class HeldPlayer(ScriptedPlayer):

@@ -1,0 +1,180 @@
+"""Interaction following (WorldCompass): held actions in, does the camera move along?
+
+Clips begin at rest in a room; then single actions ("basic") or a translation with a rotation ("composite") are held for some
+steps at a time, over a short, middle or long horizon. A held-out camera judge reads the motion; the labels that it must find
+are those of the game's true poses. References: "truth" (the ceiling) and "shuffled", the true video judged against the labels
+of another clip of the same horizon (the floor).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from worldgym.errors import InputError
+from worldgym.eval import rows
+from worldgym.eval import suite as suites
+from worldgym.eval.entries import Entrant
+from worldgym.eval.metrics.image_quality import qualities, visual_quality
+from worldgym.eval.metrics.interaction_following import PARTS, interaction_following, true_labels
+from worldgym.eval.protocols.action_following import derangement
+from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
+from worldgym.eval.statistics import Bootstrap
+from worldgym.judges.camera_labels import COLUMNS, Rules
+from worldgym.judges.camera_poses import as_camera_judge
+from worldgym.rng import generator
+
+LEAST = 2  # clips per cell, so that every clip has a donor
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the suite fixes."""
+
+    actions: tuple[str, ...] = ("basic", "composite")
+    """Kinds of held actions, see `worldgym.worlds.held`."""
+    horizons: tuple[str, ...] = ("short", "mid", "long")
+    """Names."""
+    generated: tuple[int, ...] = (4, 8, 15)
+    """Frames to generate, per horizon."""
+    hold: tuple[int, ...] = (4, 4, 5)
+    """Steps for which one thing is held, per horizon."""
+    translation: tuple[float, ...] = Rules.translation
+    """Map units per step above which the camera moves; the best counts."""
+    rotation: float = Rules.rotation
+    """Degrees per step above which it turns."""
+    quality: str = ""
+    """The held-out judge of frames, for visual_quality."""
+
+    def __post_init__(self):
+        if not len(self.horizons) == len(self.generated) == len(self.hold):
+            raise InputError("horizons, generated and hold must have the same number of entries")
+
+    @property
+    def rules(self) -> Rules:
+        """The thresholds."""
+        return Rules(self.translation, self.rotation)
+
+
+class InteractionFollowing(ModelProtocol):
+    """One frame and held actions in, video out, camera motion read back."""
+
+    Options = Options
+    references = ("truth", "shuffled")
+    metrics = {
+        "if_exact": Metric("higher", "Share of steps with the right camera label of 81, at the best threshold.", True),
+        "if_fine": Metric("higher", "Mean of the shares with the right translation and the right rotation.", True),
+        "translation_accuracy": Metric("higher", "Share of steps with the right translation label of 9."),
+        "rotation_accuracy": Metric("higher", "Share of steps with the right rotation label of 9."),
+        "visual_quality": Metric("higher", "VQ: mean quality of every fourth generated frame, in [0, 1].", True),
+    }
+
+    def _check_clips(self, clips: int) -> list[tuple[str, int]]:
+        """Cells, as (kind of actions, index of the horizon)."""
+        cells = [(kind, index) for index in range(len(self.options.horizons)) for kind in self.options.actions]
+        if clips < LEAST * len(cells):
+            raise InputError(f"suite {self.suite.name!r} needs at least {LEAST * len(cells)} clips, {LEAST} per cell")
+        return cells
+
+    def tasks(self, seed: int, clips: int) -> list[Task]:
+        """Clips of the game, cell by cell; each knows whose labels it is judged against in the shuffled row."""
+        cells = self._check_clips(clips)
+        seeds = suites.suite_seeds(self.suite, seed, clips)
+        found: list[Task] = []
+        with tqdm(total=clips, desc="playing the test clips", unit="clip", disable=None) as bar:
+            for index in range(len(self.options.horizons)):
+                ours = [(kind, seeds[c :: len(cells)]) for c, (kind, i) in enumerate(cells) if i == index]
+                same = [task for kind, own in ours for task in self._record(kind, index, own, bar)]
+                donors = derangement(len(same), generator(seed, self.suite.name, "shuffled", index))
+                found += [_with_donor(task, same[donor]) for task, donor in zip(same, donors, strict=True)]
+        return found
+
+    def _record(self, kind: str, index: int, seeds: Sequence[int], bar: tqdm) -> list[Task]:
+        from worldgym.worlds.held import HeldRecorder
+
+        recorder = HeldRecorder(self.suite.world, kind, self.options.hold[index])
+        try:
+            return [self._task(recorder, kind, index, seed, bar) for seed in seeds]
+        finally:
+            recorder.close()
+
+    def _task(self, recorder: Any, kind: str, index: int, seed: int, bar: tqdm) -> Task:
+        first = self.suite.prefix
+        clip = recorder.play(seed, first + self.options.generated[index]).clip
+        labels, clear = (x[first - 1 :] for x in true_labels(clip.poses, self.options.rules))
+        bar.update()
+        return Task(
+            f"{self.suite.world}/{seed}/0",
+            clip.frames[:first],
+            clip.actions,
+            clip.frames,
+            {"actions": kind, "horizon": self.options.horizons[index]},
+            {"labels": labels, "clear": clear},
+        )
+
+    def judges(self) -> tuple[str, ...]:
+        """The camera judge, and that of frames where there is one."""
+        return tuple(name for name in (self.suite.judge, self.options.quality) if name)
+
+    def load_judges(self) -> None:
+        """See `Protocol.load_judges`."""
+        from worldgym.models import zoo
+
+        self.camera = as_camera_judge(self.suite.judge, self.device)
+        self.frames_judge = zoo.load(self.options.quality, device=self.device) if self.options.quality else None
+
+    def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
+        """What the camera judge reads; nothing that was given is scored."""
+        first = self.suite.prefix
+        quality = visual_quality(self._qualities(frames[:, first:]))
+        measured = []
+        for task, clip, value in zip(tasks, frames, quality, strict=True):
+            asked = task.extra["donor"] if entrant.name == "shuffled" else task
+            with torch.inference_mode():  # one by one, so that a batch equals its singles
+                motion = self.camera.motion(torch.from_numpy(np.ascontiguousarray(clip))[None].to(self.device))[0]
+            row: Row = {
+                "labels": " ".join(map(str, asked.extra["labels"])),
+                "clear": " ".join(map(str, asked.extra["clear"].astype(int))),
+                "motion": rows.pack(motion[first - 1 :].cpu().numpy().ravel()),
+                "scores": {"visual_quality": rows.number(value)},
+            }
+            measured.append({**row, "labels_from": asked.id} if asked is not task else row)
+        return measured
+
+    def _qualities(self, frames: np.ndarray) -> np.ndarray:
+        if self.frames_judge is None:
+            return np.full(frames.shape[:2], np.nan)
+        return qualities(frames, self.frames_judge, self.device)
+
+    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+        """All metrics from rows, over all clips, per kind of actions, and per cell."""
+        followed = [_follow(row, self.options.rules) for row in found]
+        values = {name: np.array([one[name] for one in followed]) for name in PARTS}
+        values |= {"visual_quality": rows.values(found, "visual_quality")}
+        names = dict(zip(self.metrics, (*PARTS, "visual_quality"), strict=True))
+        kinds = np.array([row["condition"]["actions"] for row in found])
+        cells = np.array([f"{row['condition']['actions']} {row['condition']['horizon']}" for row in found])
+        wanted = [(kinds, kind) for kind in self.options.actions]
+        wanted += [(cells, f"{kind} {horizon}") for kind in self.options.actions for horizon in self.options.horizons]
+
+        def scored(value: np.ndarray) -> Scored:
+            groups = {name: bootstrap.mean_where(value, labels == name) for labels, name in wanted}
+            return Scored(bootstrap.mean(value), groups)
+
+        return {name: scored(values[names[name]]) for name in self.suite.metrics}
+
+
+def _with_donor(task: Task, donor: Task) -> Task:
+    return dataclasses.replace(task, extra={**task.extra, "donor": donor})
+
+
+def _follow(row: Row, rules: Rules) -> dict[str, float]:
+    """Scores of one row's motion against its labels."""
+    motion = rows.unpack(row["motion"]).reshape(1, -1, len(COLUMNS))
+    labels, clear = (np.array([list(map(int, row[key].split()))]) for key in ("labels", "clear"))
+    return {name: float(value[0]) for name, value in interaction_following(motion, labels, clear > 0, rules).items()}
