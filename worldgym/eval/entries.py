@@ -51,7 +51,8 @@ class Entrant:
         sampling: options that go to every call.
         weights: sha256 of what decides its behaviour: the model's file, the module's source, the videos; None for a
             reference or baseline.
-        source: "reference", "baseline", "zoo", "module" or "folder".
+        source: "reference", "baseline", "zoo", "module", "folder" or "reward".
+        origin: what was asked for, where `name` is a label; set by the job.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Entrant:
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: str | None = None
     source: str = "zoo"
+    origin: str = ""
 
 
 class LastFrame:

@@ -99,8 +99,8 @@ def prepare(job: Job) -> Ready:
         raise InputError(f"--models names an entry twice: {' '.join(labels)}")
     judges = {name: entries.weights(name) for name in protocol.judges()}
     protocol.load_judges()
-    entrants = [protocol.enter(name) for name in protocol.references]
-    entrants += [dataclasses.replace(protocol.enter(name), name=label) for label, name in names]
+    asked = [*((name, name) for name in protocol.references), *names]
+    entrants = [dataclasses.replace(protocol.enter(name), name=label, origin=name) for label, name in asked]
     out = files.output_folder(job.out or Path("results", suite.name))  # after all names: a typo leaves no empty folder
     return Ready(suite, protocol, clips, device, out, entrants, judges)
 

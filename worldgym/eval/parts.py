@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class Parts:
             with np.load(self.folder / f"{start}.npz", allow_pickle=False) as arrays:
                 shown = {int(clip): arrays[clip] for clip in arrays.files}
             return Piece(found["rows"], found["seconds"], shown)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
 
     def wait(self, start: int) -> Piece:

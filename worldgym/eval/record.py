@@ -82,6 +82,7 @@ def entry_record(run: Circumstances, answer: Answer) -> dict[str, Any]:
             "name": entrant.name,
             "kind": entrant.kind,
             "source": entrant.source,
+            "origin": entrant.origin or entrant.name,
             "sampling": dict(entrant.sampling),
             "weights_sha256": entrant.weights,
         },

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +69,7 @@ def clipwise(
 
 def plain(score: Score) -> dict[str, float | None]:
     """Value, interval and, where there is one, interquartile mean; None where nothing can be said."""
-    found = {name: number(value) for name, value in dataclasses.asdict(score).items()}
+    found = {name: number(getattr(score, name)) for name in ("value", "low", "high", "iqm")}
     if found["iqm"] is None:
         del found["iqm"]
     return found

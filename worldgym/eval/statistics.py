@@ -23,6 +23,8 @@ class Score:
     low: float = np.nan
     high: float = np.nan
     iqm: float = np.nan
+    samples: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+    """(R,) the statistic of every resample; two entries that share their draws can be compared in pairs."""
 
 
 def iqm(values: np.ndarray) -> float:
@@ -94,7 +96,7 @@ class Bootstrap:
         """
         sums = (self.counts @ parts.reshape(len(parts), -1)).reshape(-1, *parts.shape[1:])
         value = statistic(parts.sum(0, dtype=float)[None])[0]
-        return Score(float(value), *self._interval(statistic(sums)))
+        return self._score(value, statistic(sums))
 
     def refitted(self, statistic: Callable[[np.ndarray], float], value: float) -> Score:
         """A statistic that is computed anew from the clips of each resample, for the first `refits` resamples.
@@ -107,12 +109,17 @@ class Bootstrap:
             value: the point estimate.
         """
         samples = np.array([statistic(rows) for rows in self.indices[: self.refits]])
-        return Score(float(value), *self._interval(samples - samples.mean() + value))
+        return self._score(value, samples - samples.mean() + value)
 
-    def _interval(self, samples: np.ndarray) -> tuple[float, float]:
-        samples = samples[~np.isnan(samples)]
-        if not samples.size:
-            return np.nan, np.nan
-        tail = (1 - self.level) / 2
-        low, high = np.quantile(samples, (tail, 1 - tail))
-        return float(low), float(high)
+    def _score(self, value: float, samples: np.ndarray) -> Score:
+        return Score(float(value), *interval(samples, self.level), samples=samples)
+
+
+def interval(samples: np.ndarray, level: float) -> tuple[float, float]:
+    """Percentile interval of (R,) resamples that holds the share `level`; holes are left out."""
+    samples = samples[~np.isnan(samples)]
+    if not samples.size:
+        return np.nan, np.nan
+    tail = (1 - level) / 2
+    low, high = np.quantile(samples, (tail, 1 - tail))
+    return float(low), float(high)

@@ -74,12 +74,16 @@ class ActionFollowing(ModelProtocol):
             self._compare(measured, frames, np.stack([task.truth for task in tasks]))
         return measured
 
+    def given(self, name: str, task: Task) -> Row:
+        """The actions that the clip is judged against, and in the shuffled row whose they are."""
+        asked = task.extra["donor"] if name == "shuffled" else task
+        given = rows.columns(action_spec(self.suite.spec).names, asked.actions[self.suite.prefix - 1 :])
+        return {"given": given, "given_from": asked.id} if name == "shuffled" else {"given": given}
+
     def _labels(self, entrant: Entrant, task: Task, predicted: np.ndarray) -> Row:
         """What was given and what was read."""
-        names, first = action_spec(self.suite.spec).names, self.suite.prefix - 1
-        asked = task.extra["donor"] if entrant.name == "shuffled" else task
-        row: Row = {"given": rows.columns(names, asked.actions[first:]), "predicted": rows.columns(names, predicted[first:])}
-        return {**row, "given_from": asked.id, "scores": {}} if entrant.name == "shuffled" else {**row, "scores": {}}
+        read = rows.columns(action_spec(self.suite.spec).names, predicted[self.suite.prefix - 1 :])
+        return {**self.given(entrant.name, task), "predicted": read, "scores": {}}
 
     def _compare(self, measured: Sequence[Row], frames: np.ndarray, truth: np.ndarray) -> None:
         """Add what compares frames with the true ones (B, T, H, W, 3)."""
@@ -136,7 +140,7 @@ def _ratio(column: int, parts: np.ndarray, names: Sequence[str], bootstrap: Boot
 
 
 def _frechet(found: Sequence[Row], bootstrap: Bootstrap) -> Score:
-    if not all("truth_features" in row for row in found):
+    if len(found) < 2 or not all("truth_features" in row for row in found):
         return Score(np.nan)
     a, b = (np.stack([rows.unpack(row[key]) for row in found]) for key in ("features", "truth_features"))
     score = bootstrap.refitted(lambda picked: frechet(a[picked], b[picked]), frechet(a, b))

@@ -168,7 +168,14 @@ class Protocol(abc.ABC):
 
     @abc.abstractmethod
     def scores(self, rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
-        """All metrics that the suite names, from rows alone (rows as read from JSON, never a row with "failure")."""
+        """All metrics that the suite names, from rows alone (rows as read from JSON, never a row with "failure").
+
+        Comparisons also ask for a single row: metrics that one clip cannot have are NaN there.
+        """
+
+    def given(self, name: str, task: Task) -> Row:
+        """Values of an entry's row that follow from the task alone; `--verify` compares them."""
+        return {}
 
     def captions(self, row: Row) -> np.ndarray | None:
         """(T-P, A) int labels that the judge read, to write under the frames of the picture; None for nothing."""
