@@ -11,9 +11,9 @@ import vpt_toys as toys
 from worldgym.actions import spec, vpt
 from worldgym.errors import InputError
 from worldgym.judges import vpt_idm
-from worldgym.judges.resize import resize
 from worldgym.judges.vpt_idm import BUTTONS, CAMERA, VPTIDM, VPTConfig
 from worldgym.models import zoo
+from worldgym.resize import resize
 
 MINECRAFT = spec("minecraft")
 FIXTURES = np.load(Path(__file__).parent.parent / "fixtures" / "vpt_idm.npz")

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from worldgym.actions import ActionSpec, CameraAxis, spec
 from worldgym.errors import InputError
-from worldgym.judges.resize import resize
 from worldgym.models import torch_file
+from worldgym.resize import resize
 
 BUTTONS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint", "use", "drop", "inventory")
 BUTTONS += tuple(f"hotbar.{slot}" for slot in range(1, 10))
