@@ -98,7 +98,7 @@ class PublishedLPIPS:
         return self.net(x, y).flatten().reshape(frames.shape[:-3])
 
 
-def load(net: str, bundled: str | Path, device: str | torch.device) -> Distance:
+def load(net: str, bundled: str | Path | Quality, device: str | torch.device) -> Distance:
     """A perceptual distance.
 
     Args:
@@ -118,4 +118,5 @@ def load(net: str, bundled: str | Path, device: str | torch.device) -> Distance:
     if net in LPIPS_TRUNKS:
         return PublishedLPIPS(net, device)
     source = bundled if net == "bundled" else net
-    return FeatureDistance(load_judge(source, Quality, device), str(source))
+    name = str(source) if isinstance(source, (str, Path)) else "a quality net"
+    return FeatureDistance(load_judge(source, Quality, device), name)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from worldgym.errors import unknown
 from worldgym.eval import entries, rows
 from worldgym.eval.entries import Entrant
 from worldgym.eval.looks import JUDGE, METRICS, Looks
@@ -43,6 +44,11 @@ class Options:
     """The distance d: "bundled" (features of the suite's judge), "lpips-alex" or "lpips-vgg"."""
     part: int = 16
     """Frames per part of a video, for quality over time."""
+
+    def __post_init__(self):
+        for name in self.tours:
+            if name not in SCRIPTS:
+                raise unknown("tour", name, SCRIPTS)
 
 
 class MemoryDrift(ModelProtocol):
