@@ -1,9 +1,11 @@
 """Metrics of looks, memory and drift: known answers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from eval_toys import HEIGHT, WIDTH
+from eval_toys import HEIGHT, SUITE, WIDTH, Obedient, Toy, clips_of, entrant
 
 from worldgym.errors import InputError
 from worldgym.eval.looks import METRICS, Looks
@@ -13,6 +15,7 @@ from worldgym.eval.metrics.image_quality import image_quality, qualities, visual
 from worldgym.eval.metrics.perceptual import distances, perceptual
 from worldgym.eval.metrics.revisit_error import first_visit_error, revisit_error, revisits
 from worldgym.eval.sliding import Continued
+from worldgym.eval.statistics import Bootstrap
 from worldgym.judges.quality import Quality, QualityConfig
 
 
@@ -141,3 +144,23 @@ def test_looks_measures_what_is_named():
     assert (found["perceptual"] > 0).all()
     assert set(looks.measure(METRICS, frames, None, 1, 6)) == set(METRICS) - {"perceptual"}
     assert looks.measure(["psnr"], frames, frames, 1, 6) == {}
+
+
+def test_action_following_takes_looks_where_the_suite_names_them():
+    """The true frames have no distance to themselves; the same judge gives the same quality to the same frames."""
+    suite = dataclasses.replace(SUITE, metrics=("f1", "psnr", *METRICS))
+    protocol = Toy(suite)
+    assert protocol.judges() == (suite.judge, "doom-rooms/quality-heldout") and Toy(SUITE).judges() == (SUITE.judge,)
+    protocol.load_judges()
+    torch.manual_seed(0)
+    net = Quality(QualityConfig(widths=(4, 8, 8), height=HEIGHT, width=WIDTH)).eval().requires_grad_(False)
+    protocol.looks = Looks(net)
+    tasks = protocol.with_donors(clips_of(3), 0, suite)
+    truth = protocol.answer(protocol.enter("truth"), tasks, [0] * 3).rows
+    model = protocol.answer(entrant("toy", Obedient()), tasks, [0, 1, 2]).rows
+    assert all("perceptual" not in row["scores"] and row["scores"]["image_quality"] > 0 for row in truth)
+    assert all(set(row["scores"]) == {"psnr", *METRICS} for row in model)
+    expected = net(torch.from_numpy(np.stack([task.truth for task in tasks])))[:, 1:].mean(1)
+    assert [row["scores"]["image_quality"] for row in truth] == pytest.approx(expected.tolist(), abs=1e-6)
+    scored = protocol.scores(model, Bootstrap.draw(3, 20, np.random.default_rng(0)))
+    assert set(scored) == set(suite.metrics) and scored["perceptual"].score.value > 0

@@ -16,6 +16,7 @@ from worldgym.actions import spec as action_spec
 from worldgym.eval import entries, rows
 from worldgym.eval.clips import record
 from worldgym.eval.entries import Entrant
+from worldgym.eval.looks import JUDGE, METRICS, Looks
 from worldgym.eval.metrics import action_following as following
 from worldgym.eval.metrics.frechet import frechet
 from worldgym.eval.metrics.psnr import psnr
@@ -34,9 +35,22 @@ READ = {
 PIXELS = {"psnr": psnr, "ssim": ssim}
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a suite of this protocol can set, for metrics of looks."""
+
+    quality: str = JUDGE
+    """The held-out judge of frames."""
+    perceptual: str = "bundled"
+    """The perceptual distance: "bundled" (features of that judge), "lpips-alex" or "lpips-vgg"."""
+    fps: float = 35 / 6
+    """Frames per second, for dynamic degree."""
+
+
 class ActionFollowing(ModelProtocol):
     """One frame and actions in, video out, actions read back."""
 
+    Options = Options
     references = ("truth", "shuffled")
     metrics = {
         "f1": Metric("higher", "F1 of the actions read back: macro over labels, mean over the groups in use.", True),
@@ -48,6 +62,7 @@ class ActionFollowing(ModelProtocol):
         "psnr": Metric("higher", "Peak signal-to-noise ratio against the true video, dB."),
         "ssim": Metric("higher", "Structural similarity to the true video."),
         "frechet_idm_heldout": Metric("lower", "Fréchet distance to the true clips on the held-out judge's features."),
+        **METRICS,
     }
 
     def tasks(self, seed: int, clips: int) -> list[Task]:
@@ -60,9 +75,15 @@ class ActionFollowing(ModelProtocol):
         donors = derangement(len(tasks), generator(seed, suite.name, "shuffled"))
         return [dataclasses.replace(task, extra={"donor": tasks[donor]}) for task, donor in zip(tasks, donors, strict=True)]
 
+    def judges(self) -> tuple[str, ...]:
+        """The judge of actions, and where the suite asks for looks the judge of frames."""
+        return (self.suite.judge, self.options.quality) if METRICS.keys() & set(self.suite.metrics) else (self.suite.judge,)
+
     def load_judges(self) -> None:
-        """The held-out judge."""
+        """The held-out judges."""
         self.judge = entries.load_judge(self.suite, self.device)
+        if self.options.quality in self.judges():
+            self.looks = Looks(self.options.quality, self.options.perceptual, self.device)
 
     def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
         """What the judge reads; nothing that was given is scored."""
@@ -72,6 +93,8 @@ class ActionFollowing(ModelProtocol):
             row["features"] = rows.pack(own)
         if entrant.source != "reference":  # the true frames say nothing about themselves
             self._compare(measured, frames, np.stack([task.truth for task in tasks]))
+        if self.options.quality in self.judges():
+            self._look(entrant, measured, frames, np.stack([task.truth for task in tasks]))
         return measured
 
     def given(self, name: str, task: Task) -> Row:
@@ -94,6 +117,13 @@ class ActionFollowing(ModelProtocol):
             row["truth_features"] = rows.pack(features[index])
             row["scores"] = {name: rows.number(values[index]) for name, values in pixels.items()}
 
+    def _look(self, entrant: Entrant, measured: Sequence[Row], frames: np.ndarray, truth: np.ndarray) -> None:
+        """Add how frames (B, T, H, W, 3) look."""
+        beside = None if entrant.source == "reference" else truth
+        found = self.looks.measure(self.suite.metrics, frames, beside, self.suite.prefix, self.options.fps)
+        for index, row in enumerate(measured):
+            row["scores"] |= {name: rows.number(values[index]) for name, values in found.items()}
+
     def _read(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels (B, T-1, A) and features (B, D) of frames (B, T, H, W, 3)."""
         with torch.inference_mode():
@@ -112,7 +142,7 @@ class ActionFollowing(ModelProtocol):
             return _ratio(RATIOS[name], following.confusions(given, read, spec), spec.names, bootstrap)
         if name in READ:
             return Scored(bootstrap.mean(READ[name](given, read, spec)))
-        if name in PIXELS:
+        if name in PIXELS or name in METRICS:
             return Scored(bootstrap.mean(rows.values(found, name)))
         return Scored(_frechet(found, bootstrap))
 
