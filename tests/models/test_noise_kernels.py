@@ -83,9 +83,9 @@ def test_logprob_is_that_of_the_sample(name: str):
     step = KERNELS[name].step(x, v, torch.tensor([0.9, 0.6, 0.3]), torch.tensor([0.6, 0.3, 0.1]))
     sample = step.sample(draw(3, 2, 4, seed=2))
     truth = torch.distributions.Normal(step.mean, step.std.expand_as(step.mean)).log_prob(sample)
-    torch.testing.assert_close(step.logprob_sum(sample), truth.sum((1, 2)))
+    torch.testing.assert_close(step.logprob_sum(sample), truth.sum((1, 2), dtype=torch.float64))
     torch.testing.assert_close(step.logprob_mean(sample), truth.mean((1, 2)))
-    torch.testing.assert_close(step.logprob_sum(sample, lead=2), truth.sum(2))
+    torch.testing.assert_close(step.logprob_sum(sample, lead=2), truth.sum(2, dtype=torch.float64))
 
 
 def test_rows_may_stand_at_different_noise_levels():

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from worldgym.models.attention import attention
 
 Span = tuple[int, int]  # first frame, one past the last
 Sight = list[tuple[slice, list[slice]]]  # query tokens, stretches of key tokens
@@ -54,5 +55,5 @@ def attend_sight(sight: Sight, layer: int, q: Tensor, k: Tensor, v: Tensor) -> T
     def pick(x: Tensor, columns: list[slice]) -> Tensor:
         return x[:, :, columns[0]] if len(columns) == 1 else torch.cat([x[:, :, part] for part in columns], dim=2)
 
-    parts = [F.scaled_dot_product_attention(q[:, :, rows], pick(k, columns), pick(v, columns)) for rows, columns in sight]
+    parts = [attention(q[:, :, rows], pick(k, columns), pick(v, columns)) for rows, columns in sight]
     return torch.cat(parts, dim=2)

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from worldgym import actions as action_specs
 from worldgym.errors import InputError
 from worldgym.models import flow
+from worldgym.models.attention import attention
 from worldgym.models.clip_attention import Span, attend_sight, block_causal, clip_spans
 from worldgym.models.cuda_graph import GraphedStep
 from worldgym.models.kv_cache import KVCache
@@ -105,7 +105,7 @@ class Rollout:
         seen = None
         if isinstance(first, Tensor):  # the whole buffer came back; look at the written part only
             seen = (torch.arange(keys.shape[2], device=q.device) < first + q.shape[2]).expand(q.shape[2], -1)
-        return F.scaled_dot_product_attention(q, keys.to(q.dtype), values.to(q.dtype), attn_mask=seen)
+        return attention(q, keys.to(q.dtype), values.to(q.dtype), attn_mask=seen)
 
     def _encode_prefix(self, latents: Tensor, actions: Tensor) -> None:
         model = self.model

@@ -40,11 +40,12 @@ class Gaussian:
         return self.mean + self.std * noise
 
     def logprob_sum(self, x: Tensor, lead: int = 1) -> Tensor:
-        """Log-density of x summed over all axes but the first `lead`: float32.
+        """Log-density of x summed over all axes but the first `lead`: float64.
 
+        The sum over thousands of numbers is itself in the thousands, where float32 is good to 1e-4: too coarse for a ratio.
         A step without noise has no density. It counts 0 there, so that ratios of such a step are 1 and it teaches nothing.
         """
-        return self._density(x).flatten(lead).sum(-1)
+        return self._density(x).flatten(lead).sum(-1, dtype=torch.float64)
 
     def logprob_mean(self, x: Tensor, lead: int = 1) -> Tensor:
         """As `logprob_sum`, the mean over dimensions: what Flow-GRPO and DanceGRPO clip at 1e-4."""

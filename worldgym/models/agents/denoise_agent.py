@@ -41,7 +41,7 @@ class DenoiseAgent:
             noise: one stream per row; not touched where the kernel adds no noise.
 
         Returns:
-            The action (B, c, C, h, w) float32 (numpy for a numpy observation), and logprob_sum (B,) float32.
+            The action (B, c, C, h, w) float32 (numpy for a numpy observation), and logprob_sum (B,) float64.
         """
         ahead = self.propose(observation)
         rows, frames, *cell = ahead.mean.shape
@@ -65,7 +65,7 @@ class DenoiseAgent:
         return self.kernel.step(z, v, sigma, sigma_next)
 
     def logprob(self, trajectory: DenoiseTrajectory, steps: Sequence[int] | None = None) -> Tensor:
-        """logprob_sum of steps in one pass, differentiable: (B, S) float32.
+        """logprob_sum of steps in one pass, differentiable: (B, S) float64.
 
         Args:
             trajectory: of a denoise environment.
