@@ -75,3 +75,18 @@ def test_frechet_equals_the_matrix_root(clips, size):
     wanted = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
     assert frechet(a, b) == pytest.approx(wanted, rel=1e-4)  # sqrtm of a singular matrix is only good to about 1e-5
     assert frechet(a, a[::-1]) == pytest.approx(0, abs=1e-8)
+
+
+def test_psnr_and_ssim_equal_torchmetrics():
+    """torchmetrics has the same window (11, sigma 1.5) but also scores windows that reach over the edge, by reflection: its
+    SSIM map is compared on the inner part, where both are defined."""
+    torch = pytest.importorskip("torch")
+    image = pytest.importorskip("torchmetrics.functional.image")
+    rng = np.random.default_rng(3)
+    a = frames(rng, clips=1, count=4)
+    b = np.clip(a * 0.8 + rng.integers(0, 40, a.shape), 0, 255).astype(np.uint8)
+    x, y = (torch.from_numpy(v[0] / 255.0).permute(0, 3, 1, 2).double() for v in (a, b))
+    each = [float(image.peak_signal_noise_ratio(p[None], q[None], data_range=1.0)) for p, q in zip(x, y, strict=True)]
+    assert psnr(a, b)[0] == pytest.approx(np.mean(each), abs=1e-4)
+    _, whole = image.structural_similarity_index_measure(x, y, data_range=1.0, return_full_image=True)
+    assert ssim(a, b)[0] == pytest.approx(float(whole[..., 5:-5, 5:-5].mean()), abs=1e-4)

@@ -78,7 +78,7 @@ def results(folder):
 
 @pytest.mark.long
 def test_killed_and_resumed_and_shared_equal_one_run(toy):
-    """In real processes: killed when the slow model has made its first piece, then resumed; two processes; and one that nobody touched."""
+    """In real processes: killed when the slow model has made a piece, then resumed; two at once; and one left alone."""
     finish(start(toy))
     wanted = results(toy)
     (toy / "out").rename(toy / "whole")

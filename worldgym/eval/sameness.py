@@ -29,7 +29,7 @@ class Close:
     """Share of the labels of a row that may differ."""
 
 
-EXACT, REMADE = Close(1e-3, 0.02), Close(0.05, 0.15)
+EXACT, REMADE = Close(1e-3, 0.02), Close(0.05, 0.05)
 HASHES = ("frames_sha256",)
 
 

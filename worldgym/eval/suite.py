@@ -23,6 +23,7 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).parent / "suites"
+LARGEST = 1 << 20  # bytes of a suite file
 FIRST_SEED = 900_000_000  # world seeds from here on belong to suites; no data set reaches them (see worldgym.data.record)
 
 
@@ -95,6 +96,8 @@ def load(name: str) -> Suite:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         raise unknown("suite", name, names())
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"suite file {str(path)!r} has {path.stat().st_size} bytes; at most {LARGEST} are read")
     content = path.read_bytes()
     try:
         fields = tomllib.loads(content.decode())
