@@ -1,10 +1,11 @@
 """What a post-training run tells while it goes: a bar, TensorBoard, log.jsonl, and Weights & Biases when asked.
 
-- `TrainReport`: `iteration`, `close`.
+- `TrainReport`: `iteration`, `say`, `close`. `Silent`: the same for all processes but the first.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,28 @@ class TrainReport(Report):
         if self._wandb:
             self._wandb.log(values, step=step)
 
+    def say(self, words: str) -> None:
+        """A line above the bar."""
+        self.bar.write(words, file=sys.stderr)
+
     def close(self) -> None:
         """Flush everything."""
         super().close()
         if self._wandb:
             self._wandb.finish()
+
+
+class Silent:
+    """What the other processes tell: nothing."""
+
+    def iteration(self, *_: Any) -> None:
+        """Nothing."""
+
+    def say(self, *_: Any) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def _open_wandb(project: str, folder: Path, settings: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ Files of a run: config.json, env.json (EnvSpec), run.safetensors (everything tha
 
 from __future__ import annotations
 
-import sys
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from worldgym.pretrain.loop import pick_device, stop_signals
 from worldgym.train import state, wiring
 from worldgym.train.config import GrpoRun, RunConfig
 from worldgym.train.export import write_model
-from worldgym.train.report import TrainReport
+from worldgym.train.report import Silent, TrainReport
 from worldgym.trainers.grpo import Grpo
-from worldgym.trainers.learner import Learner, Ranks, rows_needed
+from worldgym.trainers.learner import Learner, rows_needed
 from worldgym.trainers.policy import Policy, QuietEnd
+from worldgym.trainers.ranks import Ranks, ranks
 
 
 def train(config: RunConfig, command: str) -> Path:
@@ -48,35 +49,45 @@ def train(config: RunConfig, command: str) -> Path:
         torch.set_num_threads(config.threads)
     output_folder(config.out)
     _refuse_overwriting(config)
-    learner = build(config)
-    path = config.out / "run.safetensors"
+    learner = build(config, ranks(pick_device(config.device), config.precision == "bf16"))
+    path, first = config.out / "run.safetensors", learner.ranks.rank == 0
     progress = state.restore(path, learner, config.fixed()) if path.exists() else state.Progress()
-    _describe(config, learner, command)
-    report = TrainReport(config.out, config.algorithm, progress.iteration, config.iterations, config.wandb, config.values())
+    learner.ranks.barrier()  # nobody writes before everybody has read
+    if first:
+        _describe(config, learner, command)
+    report = _report(config, progress) if first else Silent()
     try:
         with stop_signals() as stop:
-            _loop(config, learner, progress, report, stop, command)
-        state.save(path, learner, progress, config.fixed())
-        if stop:
-            words = f"stopped at iteration {progress.iteration}; the same command with --resume goes on"
-            report.bar.write(words, file=sys.stderr)
-            raise SystemExit(128 + stop[0])
-        return write_model(config.out / "model.safetensors", config, learner, progress, command)
+            stopped = _loop(config, learner, progress, report, stop, command)
+        if first:
+            state.save(path, learner, progress, config.fixed())
+        if stopped:
+            report.say(f"stopped at iteration {progress.iteration}; the same command with --resume goes on")
+            raise SystemExit(128 + (stop or [signal.SIGTERM])[0])
+        if first:
+            write_model(config.out / "model.safetensors", config, learner, progress, command)
+        learner.ranks.barrier()
+        return config.out / "model.safetensors"
     finally:
         report.close()
+        learner.ranks.close()
 
 
-def build(config: RunConfig, ranks: Ranks | None = None) -> Learner:
+def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
     """World model, environment and learner of a run."""
-    ranks = ranks or Ranks()
-    device = pick_device(config.device)
+    processes = processes or Ranks(pick_device(config.device), config.precision == "bf16")
+    device = processes.device
     world = zoo.load(config.model, device)
     if not isinstance(world, WorldModel):
         raise InputError(f"{config.model!r} is no world model; name a token or a diffusion model")
+    if processes.rank:  # the first one records prompts, if need be
+        processes.barrier()
     prompts = wiring.prompts_for(config)
-    env = wiring.make_env(config, world, rows_needed(config, ranks.rank, ranks.world), prompts, device)
+    if not processes.rank:
+        processes.barrier()
+    env = wiring.make_env(config, world, rows_needed(config, processes.rank, processes.world), prompts, device)
     policy = Policy(world, _kernel(config), config.top_p, config.temperature)
-    return _algorithm(config)(env, policy, config, ranks, config.weights)
+    return _algorithm(config)(env, policy, config, processes, config.weights)
 
 
 def _algorithm(config: RunConfig) -> type[Learner]:
@@ -95,21 +106,30 @@ def _kernel(config: RunConfig) -> NoiseKernel:
 
 def _loop(
     config: RunConfig, learner: Learner, progress: state.Progress, report: TrainReport, stop: list[int], command: str
-) -> None:
+) -> bool:
+    """Iterate until the budget is spent; True when a signal came first."""
     budget, before, clock = config.budget, progress.seconds, time.monotonic()
-    saved = clock
-    while (share := budget.share(progress.iteration, progress.seconds)) < 1 and not stop:
+    saved, first = clock, learner.ranks.rank == 0
+    while True:
+        share = learner.ranks.first(budget.share(progress.iteration, progress.seconds))
+        stopped = learner.ranks.any(bool(stop))
+        if stopped or share >= 1:
+            return stopped and share < 1
         rate = schedule.learning_rate(share, config.warmup, config.final_lr)
         logs = _guarded(learner, progress.iteration, rate, share)
         progress.iteration += 1
         progress.seconds = before + time.monotonic() - clock
         total = budget.total(progress.iteration, progress.seconds)
         report.iteration(progress.iteration, total, logs, progress.seconds)
-        if time.monotonic() - saved >= config.save_every:
+        if first and time.monotonic() - saved >= config.save_every:
             state.save(config.out / "run.safetensors", learner, progress, config.fixed())
             saved = time.monotonic()
-        if config.snapshot_every and progress.iteration % config.snapshot_every == 0:
+        if first and config.snapshot_every and progress.iteration % config.snapshot_every == 0:
             write_model(config.out / f"step-{progress.iteration:06d}.safetensors", config, learner, progress, command)
+
+
+def _report(config: RunConfig, progress: state.Progress) -> TrainReport:
+    return TrainReport(config.out, config.algorithm, progress.iteration, config.iterations, config.wandb, config.values())
 
 
 def _guarded(learner: Learner, iteration: int, rate: float, share: float) -> dict[str, float]:

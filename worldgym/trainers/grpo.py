@@ -31,10 +31,6 @@ class Grpo(Learner):
 
     config: GrpoConfig
 
-    def __init__(self, *arguments, **more):
-        super().__init__(*arguments, **more)
-        self.reference = self.policy.frozen_copy() if self.config.kl else None
-
     def learn(self, rollout: Rollout, rewards: Rewards, iteration: int) -> dict[str, float]:
         """Update on this process's rollouts; advantages come from everybody's rewards."""
         advantage = self.layout.mine(self.advantage(rewards))  # (b,) or (b, clips)
@@ -46,8 +42,9 @@ class Grpo(Learner):
             for minibatch in self.parts(len(old), iteration, epoch):
                 total = sum(map(len, minibatch))
                 for rows in minibatch:
-                    loss, seen = self.loss(rollout, rows, steps, old[rows], weights[rows])
-                    self.ranks.backward(loss * len(rows) / total, last=rows is minibatch[-1])
+                    with self.ranks.accumulating(self.scorer, last=rows is minibatch[-1]):
+                        loss, seen = self.loss(rollout, rows, steps, old[rows], weights[rows])
+                        self.ranks.backward(loss * len(rows) / total)
                     for name, value in {**seen, "loss": loss.detach()}.items():
                         logs[name].append((float(value), len(rows)))
                 logs["gradient"].append((self.step(), 1))

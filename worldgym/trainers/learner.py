@@ -1,7 +1,7 @@
 """What the loops share: whose turn it is to be prompted, how weights move, what must never happen silently.
 
 - `Learner`: prompts, optimizer, averaged weights; `Grpo` and `Nft` are learners.
-- `Ranks`: one process, or one of many. `shares(rows, parts)`: rows in parts of equal size.
+- `Rewards`: of all rows of an iteration. `shares(rows, parts)`: rows in parts of equal size.
 """
 
 from __future__ import annotations
@@ -19,33 +19,8 @@ from worldgym.trainers import advantages, curriculum, ema
 from worldgym.trainers.config import LoopConfig
 from worldgym.trainers.layout import Layout
 from worldgym.trainers.policy import Policy
+from worldgym.trainers.ranks import Ranks
 from worldgym.trainers.rollout import Rollout, Task, play
-
-
-class Ranks:
-    """One process that trains alone; `worldgym.trainers.ranks` has the face of many.
-
-    Attributes:
-        rank, world: this process and how many there are.
-    """
-
-    rank, world = 0, 1
-
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Module and optimizer as they are used from now on."""
-        return module, optimizer
-
-    def gather(self, values: Tensor) -> Tensor:
-        """(b, …) of every process, one after the other."""
-        return values
-
-    def backward(self, loss: Tensor, last: bool) -> None:
-        """Add up gradients; `last` says that the optimizer steps next."""
-        loss.backward()
-
-    def clip(self, module: nn.Module, limit: float) -> Tensor:
-        """Clip the gradient's norm and return what it was."""
-        return nn.utils.clip_grad_norm_(module.parameters(), limit)
 
 
 class Learner:
@@ -77,9 +52,10 @@ class Learner:
         self.weights = dict(weights or {})
         self.layout = Layout(config.prompt_batch, config.group, self.ranks.rank, self.ranks.world)
         self.average = policy.frozen_copy() if config.ema else None
-        weights = [p for p in policy.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(weights, config.lr, config.betas, weight_decay=config.weight_decay)
-        self.scorer, self.optimizer = self.ranks.prepare(policy, optimizer)
+        self.reference = policy.frozen_copy() if config.kl else None
+        self.scorer = self.ranks.prepare(policy)
+        trained = [p for p in self.scorer.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, config.lr, config.betas, weight_decay=config.weight_decay)
         self.updates = 0
 
     def iterate(self, iteration: int, rate: float = 1.0, share: float = 0.0) -> dict[str, float]:
@@ -97,12 +73,13 @@ class Learner:
             InputError: a reward, a loss or a gradient is not a finite number; the weights are those of before the update.
         """
         start = time.perf_counter()
-        rollout = play(self.env, self.policy, self.task(iteration, share), self.acting_model())
+        with self.ranks.autocast():
+            rollout = play(self.env, self.policy, self.task(iteration, share), self.acting_model())
         played = time.perf_counter()
         rewards = self.rewards(rollout, iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.config.lr
-        logs = self.learn(rollout, rewards, iteration)
+        logs = self.ranks.mean(self.learn(rollout, rewards, iteration))
         seconds = time.perf_counter() - start
         return {
             **rewards.logs(),

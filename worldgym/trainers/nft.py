@@ -41,7 +41,6 @@ class Nft(Learner):
         if self.policy.kind != "diffusion":
             raise InputError("NFT trains velocities, but this is a token model; use grpo")
         self.old = self.policy.frozen_copy()
-        self.reference = self.policy.frozen_copy() if self.config.kl else None
         self._decay = ema.DecaySchedule(self.config.old_decay, self.config.old_growth, self.config.old_limit)
 
     def acting_model(self) -> nn.Module:
@@ -71,9 +70,10 @@ class Nft(Learner):
                 total = sum(map(len, minibatch))
                 for part in minibatch:
                     chosen = [rows[i] for i in part]
-                    each, seen = self.loss(rollout, chosen, r[chosen], levels[chosen], (iteration, epoch))
-                    loss = (each * each.new_tensor([weights[i] for i in part])).sum() / total * scale
-                    self.ranks.backward(loss, last=part is minibatch[-1])
+                    with self.ranks.accumulating(self.scorer, last=part is minibatch[-1]):
+                        each, seen = self.loss(rollout, chosen, r[chosen], levels[chosen], (iteration, epoch))
+                        loss = (each * each.new_tensor([weights[i] for i in part])).sum() / total * scale
+                        self.ranks.backward(loss)
                     for name, value in {**seen, "loss": each.mean().detach()}.items():
                         logs[name].append((float(value), len(part)))
                 logs["gradient"].append((self.step(), 1))

@@ -56,7 +56,7 @@ class Policy(nn.Module):
     def agent(self, env: Any, model: nn.Module | None = None) -> TokenAgent | DenoiseAgent:
         """A fresh agent for an environment, with this model's weights or those of `model`."""
         core = env.unwrapped
-        if core.codec_kind != {"token": "frame-codec", "diffusion": "latent-codec"}[self.kind]:
+        if {"token": "codes", "diffusion": "z"}[self.kind] not in core.single_observation_space.spaces:
             raise InputError(f"a {self.kind} model cannot play {type(core).__name__}; choose the other environment")
         model = model or self.model
         if self.kind == "token":

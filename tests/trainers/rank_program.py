@@ -1,0 +1,62 @@
+"""One process of several: python -m torch.distributed.run --nproc-per-node 2 rank_program.py OUT TASK.
+
+- "gradient": the loss and the first gradient of toys, written to OUT by the first process.
+- "lonely": the second process dies in its second iteration; the first one says so.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "envs")]
+
+import torch  # noqa: E402
+import trainer_toys as toys  # noqa: E402
+
+from worldgym.errors import exit_with_sentence  # noqa: E402
+from worldgym.trainers.ranks import ranks  # noqa: E402
+
+CASES = {
+    "grpo-token": ("token", False, {}),
+    "grpo-split": ("token", False, {"prompt_batch": 1}),
+    "grpo-diffusion": ("diffusion", False, {"level": "clip"}),
+    "nft": ("diffusion", True, {"best_of": 2, "advantage": "global"}),
+}
+
+
+def gradients(processes=None, micro: int = 4) -> dict[str, tuple[float, torch.Tensor]]:
+    """Loss and gradient of the first update in every case."""
+    found = {}
+    for name, (kind, nft, settings) in CASES.items():
+        learner = toys.learner(kind, nft, ranks=processes, micro=micro, grad_clip=1e9, **settings)
+        kept = []
+        clip = learner.ranks.clip
+        learner.ranks.clip = lambda module, limit, kept=kept, clip=clip: (
+            kept.append(toys.flat_gradient(module)) or clip(module, limit)
+        )
+        logs = learner.iterate(0)
+        found[name] = logs["loss"], kept[0]
+        learner.ranks.clip = clip
+    return found
+
+
+@exit_with_sentence
+def main() -> None:
+    torch.set_num_threads(1)
+    out, task = Path(sys.argv[1]), sys.argv[2]
+    processes = ranks("cpu")
+    if task == "gradient":
+        found = gradients(processes)
+        if processes.rank == 0:
+            torch.save(found, out)
+    else:
+        learner = toys.learner(ranks=processes)
+        learner.iterate(0)
+        if processes.rank == 1:
+            os._exit(0)
+        learner.iterate(1)
+    processes.close()
+
+
+if __name__ == "__main__":
+    main()
