@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from worldgym import actions as action_specs
 from worldgym.errors import InputError
+from worldgym.models import wave_reader
+from worldgym.models.code_schedule import schedule as code_schedule
 from worldgym.rng import RowNoise
 
 
@@ -56,7 +58,8 @@ class WorldModel:
             prefix: (B, P, H, W, 3) uint8 RGB, the frames that are given.
             actions: (B, T-1, A) int; the first P-1 lie inside the prefix.
             seeds: B integers; a row depends on its own seed, never on its neighbours.
-            sampling: goes to the model's `generate`: `top_p`, `temperature` (token); `steps`, `sampler` (diffusion).
+            sampling: goes to the model's `generate`: `top_p`, `temperature` (token); `steps`, `sampler` (diffusion). A token
+                model also takes `schedule` ("raster", "diagonal", "diagonal-compat") and its `window`.
 
         Returns:
             (B, T, H, W, 3) uint8 on the CPU, with the prefix as it was given.
@@ -66,9 +69,19 @@ class WorldModel:
         # Row by row through the codec: little memory, and a batch equals its singles.
         codes = torch.stack([self.codec.encode(row.to(self.device)) for row in prefix])
         actions = torch.from_numpy(actions).to(self.device)
-        codes = self.model.generate(codes, actions, RowNoise(seeds, self.device), **sampling)
+        codes = self._continue(codes, actions, RowNoise(seeds, self.device), **sampling)
         frames = torch.stack([self.codec.decode(row[prefix.shape[1] :]).cpu() for row in codes])
         return torch.cat([prefix, frames], dim=1)
+
+    def _continue(
+        self, codes: Tensor, actions: Tensor, noise: RowNoise, schedule: str = "raster", window: int = 2, **sampling: Any
+    ) -> Tensor:
+        if schedule == "raster":
+            return self.model.generate(codes, actions, noise, **sampling)
+        if self.kind != "token":
+            raise InputError(f"a schedule is for token models, but {self.name!r} is a {self.kind} model")
+        waves = code_schedule(schedule, self.codec.grid, window)
+        return wave_reader.generate(self.model, codes, actions, noise, waves, **sampling)
 
     def _check(self, prefix: Tensor, actions: np.ndarray, seeds: Sequence[int]) -> None:
         if prefix.ndim != 5 or prefix.shape[-1] != 3 or prefix.dtype != torch.uint8 or not prefix.shape[1]:

@@ -18,13 +18,14 @@ from torch import nn
 
 from worldgym.errors import InputError, unknown
 from worldgym.files import sha256
-from worldgym.models import checkpoint
+from worldgym.models import checkpoint, published_files
 from worldgym.models.world_model import WorldModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 # By name, because a judge's room imports this one and not the other way round.
 CLASSES = {
     "frame-codec": ("worldgym.models.codec", "FrameCodec"),
+    "vq-codec": ("worldgym.models.vq_codec", "VQCodec"),
     "latent-codec": ("worldgym.models.codec", "LatentCodec"),
     "token": ("worldgym.models.token_model", "TokenModel"),
     "diffusion": ("worldgym.models.frame_diffusion", "FrameDiffusion"),
@@ -34,6 +35,8 @@ CLASSES = {
     "vpt-idm": ("worldgym.judges.vpt_idm", "VPTIDM"),
 }
 CODEC_OF = {"token": "frame-codec", "diffusion": "latent-codec"}
+SERVES_AS = {"vq-codec": "frame-codec"}  # another network for the same work
+MINEWORLD = (".ckpt", ".bin", ".pt", ".pth")  # as published; read as tensors only
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pkl", ".weights")
 
 
@@ -42,14 +45,22 @@ def names() -> list[str]:
     return sorted(path.relative_to(WEIGHTS).with_suffix("").as_posix() for path in WEIGHTS.glob("*/*.safetensors"))
 
 
-def load(name: str | Path, device: str | torch.device = "cpu", codec: str | Path | nn.Module | None = None) -> Any:
-    """Load a model: frozen, in eval mode, float32.
+def load(
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    codec: str | Path | nn.Module | None = None,
+    dtype: torch.dtype | None = None,
+    max_frames: int | None = None,
+) -> Any:
+    """Load a model: frozen, in eval mode.
 
     Args:
-        name: a bundled name ("doom-rooms/token-nano"), the path of a .safetensors file or of a training run's folder, or
-            "hf://org/name/file.safetensors".
+        name: a bundled name ("doom-rooms/token-nano"), the path of a .safetensors file or of a training run's folder,
+            "hf://org/name/file.safetensors", or a published file: MineWorld's .ckpt, VPT's .weights.
         device: where to put it.
         codec: for a token or diffusion model, another codec (name, path or module) than the one it was trained with.
+        dtype: of the weights; left out, float32, and for MineWorld's files whatever they hold.
+        max_frames: of a MineWorld file whose name does not say it (`_16f`, `_32f`).
 
     Returns:
         A `WorldModel` for kinds "token" and "diffusion"; for codecs and judges the module itself.
@@ -57,7 +68,11 @@ def load(name: str | Path, device: str | torch.device = "cpu", codec: str | Path
     Raises:
         InputError: there is no such model, or its file is damaged, foreign, or not what its card says.
     """
-    module, kind, metadata = _module(locate(name), device)
+    path = locate(name)
+    if path.suffix in MINEWORLD:
+        return _mineworld(str(name), path, device, codec, dtype, max_frames)
+    module, kind, metadata = _module(path, device)
+    module = module.to(dtype) if dtype else module
     if kind not in CODEC_OF:
         return module
     if codec is None:
@@ -68,13 +83,19 @@ def load(name: str | Path, device: str | torch.device = "cpu", codec: str | Path
 
 
 def load_codec(name: str | Path, kind: str, device: str | torch.device = "cpu") -> nn.Module:
-    """Load a codec of this kind ("frame-codec" or "latent-codec").
+    """Load a codec of this kind ("frame-codec" or "latent-codec"); MineWorld's tokenizer is a frame codec, too.
 
     Raises:
         InputError: as `load`, or the file holds something else.
     """
-    module, found, _ = _module(locate(name), device)
-    if found != kind:
+    path = locate(name)
+    if path.suffix in MINEWORLD:
+        module, found = importlib.import_module("worldgym.models.mineworld").load(path, device)[1], "vq-codec"
+        if module is None:
+            raise InputError(f"{str(name)!r} holds no tokenizer; give the file that does (vae.ckpt)")
+    else:
+        module, found, _ = _module(path, device)
+    if SERVES_AS.get(found, found) != kind:
         raise InputError(f"{str(name)!r} is a {found}, but a {kind} is needed here")
     return module
 
@@ -88,6 +109,8 @@ def locate(name: str | Path) -> Path:
     text = str(name)
     if text.startswith("hf://"):
         return _download(text)
+    if text.startswith(published_files.PREFIX):
+        return published_files.locate(text)
     path = Path(text).expanduser()
     if path.is_dir():
         return _in_folder(path)
@@ -119,6 +142,20 @@ def card(path: Path) -> dict[str, Any] | None:
             "restore it, or delete the card to load it all the same"
         )
     return values
+
+
+def _mineworld(name: str, path: Path, device, codec, dtype, max_frames) -> Any:
+    """MineWorld's transformer with its tokenizer, which is in the same file or lies in vae/vae.ckpt beside it."""
+    token, own = importlib.import_module("worldgym.models.mineworld").load(path, device, dtype, max_frames)
+    if token is None:
+        return own
+    beside = path.parent / "vae" / "vae.ckpt"
+    codec = codec or own or (beside if beside.is_file() else None)
+    if codec is None:
+        raise InputError(f'{name!r} holds no tokenizer; give it: load({name!r}, codec="…/vae.ckpt")')
+    if not isinstance(codec, nn.Module):
+        codec = load_codec(codec, "frame-codec", device).to(dtype or token.lm_head.weight.dtype)
+    return WorldModel(name, "token", token, codec.to(device))
 
 
 def _module(path: Path, device: str | torch.device) -> tuple[nn.Module, str, dict]:
