@@ -27,6 +27,8 @@ class Arguments:
     """Of the data set, 0 to 89."""
     frames: int = 32
     """Frames per clip."""
+    player: str = "scripted"
+    """scripted; or held actions: basic, composite, mixed."""
     workers: int = os.cpu_count() or 1
     """Processes."""
 

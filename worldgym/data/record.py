@@ -28,6 +28,7 @@ from worldgym.data.clips import ARRAYS, FORMAT, columns, content_hash
 from worldgym.errors import InputError, unknown
 from worldgym.files import output_folder, write_json
 from worldgym.worlds.doom import WORLDS
+from worldgym.worlds.held import open_recorder
 from worldgym.worlds.recorder import Play, Recorder
 
 SEED_STRIDE = 10_000_000  # world seed of clip i is SEED_STRIDE * seed + i
@@ -43,7 +44,7 @@ def world_seeds(seed: int, clips: int) -> list[int]:
     return list(range(SEED_STRIDE * seed, SEED_STRIDE * seed + clips))
 
 
-def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames: int = 32) -> str:
+def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames: int = 32, player: str = "scripted") -> str:
     """Record a store; returns its hash. An interrupted run with the same arguments goes on where it was.
 
     Args:
@@ -53,6 +54,7 @@ def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames
         out: folder to make.
         workers: processes; the data do not depend on it.
         frames: per clip, T.
+        player: "scripted", or a kind of held actions, see `worldgym.worlds.held`.
     """
     if frames < 2 or workers < 1:
         raise InputError(f"--frames is {frames} and --workers is {workers}; at least 2 frames and 1 worker are needed")
@@ -60,11 +62,13 @@ def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames
     if target.exists():
         raise InputError(f"the output {out!r} exists already; name another folder or remove it")
     recipe = {"world": world, "clips": clips, "seed": seed, "frames": frames, **_versions(world)}
+    if player != "scripted":
+        recipe["player"] = player
     seeds = world_seeds(seed, clips)
     partial = output_folder(f"{out}.partial")
-    arrays, done = _open_partial(partial, recipe, world, seeds[0])
+    arrays, done = _open_partial(partial, recipe, world, seeds[0], player)
     # One BLAS thread: the player's small matrices only lose time on several.
-    with threadpool_limits(1), _plays(world, frames, workers, seeds[done:]) as plays:
+    with threadpool_limits(1), _plays(world, frames, workers, seeds[done:], player) as plays:
         bar = tqdm(plays, total=clips, initial=done, desc="recording", unit="clip")
         for index, play in enumerate(bar, start=done):
             for name, value in columns(play).items():
@@ -91,7 +95,7 @@ def _versions(world: str) -> dict:
     }
 
 
-def _open_partial(folder: Path, recipe: dict, world: str, first_seed: int) -> tuple[dict[str, np.ndarray], int]:
+def _open_partial(folder: Path, recipe: dict, world: str, first_seed: int, player: str) -> tuple[dict[str, np.ndarray], int]:
     """The arrays to write into and how many clips they hold already."""
     progress = folder / "progress.json"
     state = json.loads(progress.read_text()) if progress.exists() else None
@@ -99,7 +103,7 @@ def _open_partial(folder: Path, recipe: dict, world: str, first_seed: int) -> tu
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}, state["done"]
     shutil.rmtree(folder)
     folder.mkdir()
-    recorder = Recorder(world)
+    recorder = open_recorder(world, player)
     example = columns(recorder.play(first_seed, recipe["frames"]))
     recorder.close()
     arrays = {}
@@ -127,17 +131,17 @@ def _mark(folder: Path, arrays: dict[str, np.ndarray], recipe: dict, done: int) 
 
 
 @contextlib.contextmanager
-def _plays(world: str, frames: int, workers: int, seeds: list[int]) -> Iterator[Iterator[Play]]:
+def _plays(world: str, frames: int, workers: int, seeds: list[int], player: str) -> Iterator[Iterator[Play]]:
     """Plays in the order of their seeds, made by one process or several."""
     if workers == 1:
-        recorder = Recorder(world)
+        recorder = open_recorder(world, player)
         try:
             yield (recorder.play(seed, frames) for seed in seeds)
         finally:
             recorder.close()
         return
     context = multiprocessing.get_context("spawn")  # an open engine can't be forked
-    with ProcessPoolExecutor(workers, context, _start_worker, (world,)) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (world, player)) as pool:
         try:
             yield pool.map(_play, seeds, [frames] * len(seeds), chunksize=4)
         finally:
@@ -147,10 +151,10 @@ def _plays(world: str, frames: int, workers: int, seeds: list[int]) -> Iterator[
 _recorder: Recorder | None = None  # one per worker process
 
 
-def _start_worker(world: str) -> None:
+def _start_worker(world: str, player: str) -> None:
     global _recorder
     threadpool_limits(1)
-    _recorder = Recorder(world)
+    _recorder = open_recorder(world, player)
     multiprocessing.util.Finalize(None, _recorder.close, exitpriority=10)  # an open engine would outlive its process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

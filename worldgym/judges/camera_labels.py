@@ -45,7 +45,7 @@ class Rules:
     """
 
     translation: tuple[float, ...] = (4.0, 8.0, 12.0)
-    rotation: float = 0.6
+    rotation: float = 1.2
     scale: str = "units"
     floor: float = 1e-6
     window: int | None = None

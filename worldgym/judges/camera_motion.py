@@ -18,9 +18,11 @@ from worldgym.judges import matching
 from worldgym.judges.camera_labels import COLUMNS, mirrored
 from worldgym.judges.inverse_dynamics import augment
 
-SCALES = (32.0, 32.0, 16.0, 12.0, 3.0)  # map units and degrees that the network's outputs of 1 stand for
-BETA = 0.05  # the loss is linear beyond this: a median, so that "no motion" is 0 and not a small something
+SCALES = (20.0, 20.0, 16.0, 6.0, 2.0)  # map units and degrees that the network's outputs of 1 stand for
+# The loss is linear beyond this. Much smaller asks for a median: most steps do not turn, so for long nothing is learned.
+BETA = 0.3
 SHARPER = 4.0  # power of the matching weights before their mean is taken
+REGIONS = (2, 3)  # parts of the picture whose matching costs are put together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +42,8 @@ class CameraMotionConfig:
     frames: int = 16
     stem: str = "pixels"
     trunk: str = "transformer"
-    widths: tuple[int, int, int] = (32, 64, 64)
-    hidden: int = 128
+    widths: tuple[int, int, int] = (32, 48, 48)
+    hidden: int = 192
     layers: int = 2
     height: int = 56
     width: int = 96
@@ -49,7 +51,7 @@ class CameraMotionConfig:
 
 PRESETS = {
     "nano": CameraMotionConfig(),
-    "nano-heldout": CameraMotionConfig(stem="volume", trunk="gru", widths=(0, 80, 80), hidden=128, layers=1),
+    "nano-heldout": CameraMotionConfig(stem="volume", trunk="gru", widths=(0, 64, 48), hidden=160, layers=1),
 }
 
 
@@ -79,7 +81,11 @@ class CameraMotion(nn.Module):
             self.join = nn.Conv2d(b + SHIFTS, b, 1)
         self.far = nn.Sequential(_Block(b), nn.Conv2d(b, c, 3, 2, 1), nn.GroupNorm(4, c), nn.SiLU(), nn.Flatten())
         cells = -(-config.height // 16) * -(-config.width // 16)
-        self.project = nn.Sequential(nn.Linear(cells * c, config.hidden), nn.LayerNorm(config.hidden))
+        fine = (config.height // matching.CELL) * (config.width // matching.CELL)
+        seen = cells * c + fine * SHIFTS + REGIONS[0] * REGIONS[1] * matching.CHANNELS
+        self.project = nn.Sequential(
+            nn.Linear(seen, config.hidden), nn.LayerNorm(config.hidden), nn.GELU(), nn.Linear(config.hidden, config.hidden)
+        )
         self.trunk = _trunk(config)
         wide = config.hidden * (2 if config.trunk == "gru" else 1)
         self.norm = nn.LayerNorm(wide)
@@ -125,7 +131,8 @@ class CameraMotion(nn.Module):
             near = self.near(torch.cat([volume, shifts, F.pixel_unshuffle(pictures, matching.CELL)], 1))
         else:
             near = self.join(torch.cat([self.near(pictures), shifts], 1))
-        features = self.project(self.far(near)).unflatten(0, before.shape[:2])
+        seen = torch.cat([self.far(near), shifts.flatten(1), regional(volume)], 1)
+        features = self.project(seen).unflatten(0, before.shape[:2])
         if self.config.trunk == "gru":
             hidden = self.trunk(features)[0]
         else:
@@ -168,6 +175,21 @@ def displacements(volume: torch.Tensor) -> torch.Tensor:
         parts += [torch.einsum("nkhw,k->nhw", sharp, axis) for axis in (down, right)] + [weights.amax(1)]
         first += count
     return torch.stack(parts, 1)
+
+
+@torch.no_grad()
+def regional(volume: torch.Tensor) -> torch.Tensor:
+    """How well each shift fits whole regions of the picture, where a single cell is too plain to tell.
+
+    Args:
+        volume: (N, CHANNELS, h, w) as `matching.match` gives.
+
+    Returns:
+        (N, CHANNELS * regions): softmax over each level's shifts of the mean log weight of a region.
+    """
+    evidence = F.adaptive_avg_pool2d((volume + 1e-6).log(), REGIONS)
+    sizes = [(2 * rows + 1) * (2 * columns + 1) for _, rows, columns in matching.LEVELS]
+    return torch.cat([torch.softmax(SHARPER * level, 1) for level in evidence.split(sizes, 1)], 1).flatten(1)
 
 
 def _trunk(config: CameraMotionConfig) -> nn.Module:

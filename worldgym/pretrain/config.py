@@ -15,7 +15,7 @@ from worldgym.pretrain.schedule import Budget
 
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (
-    *("data", "out", "cache", "codec", "steps", "minutes", "resume", "device", "threads"),
+    *("data", "held", "out", "cache", "codec", "steps", "minutes", "resume", "device", "threads"),
     *("save_every", "validate_every", "final_share"),
 )
 
@@ -180,3 +180,5 @@ class CameraRunConfig(JudgeRunConfig):
     """Train a camera motion model: clips to the motion of the camera, from true poses."""
 
     learner: ClassVar[str] = "camera"
+    held: Path | None = None
+    """Folder of more clips, with held actions (python -m worldgym.record --player mixed): half of every batch."""

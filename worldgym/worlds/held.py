@@ -1,8 +1,9 @@
 """Clips in which one thing is held for some steps at a time, as in WorldCompass' test trajectories (arXiv 2602.09022).
 
 - `HeldPlayer`: a scripted player without jumps, shots and switches. `HeldRecorder`: `play(seed, frames)`, as `Recorder`.
+- `open_recorder(world, player)`: a recorder by the name of its player.
 
-"basic": one translation or one rotation at a time. "composite": a translation and a rotation together.
+"basic": one translation or one rotation at a time. "composite": a translation and a rotation together. "mixed": either.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from worldgym.types import Clip
 from worldgym.worlds.player import ScriptedPlayer, Walls, _Segment
 from worldgym.worlds.recorder import LEAD, Play, Recorder
 
-KINDS = ("basic", "composite")
+KINDS = ("basic", "composite", "mixed")
+HOLD = 4  # steps per segment
 STRAIGHT = ((1, 0), (2, 0), (0, 1), (0, 2))  # move, strafe
 SLANTED = ((1, 1), (1, 2), (2, 1), (2, 2))
-WANDER = 12  # steps of ordinary play before a clip, at most, beside the usual lead
+WANDER = LEAD + 6  # steps of ordinary play before a clip
 STOP = 10  # steps of standing still after that, until the momentum is gone
 YAW_BINS, PITCH_BINS = (2, 4), (2, 3)  # from, to: 5 to 16 and 3 to 5 degrees per step
 LEVEL = 4.0  # degrees of pitch beyond which a pitch goes back to level
@@ -30,7 +32,7 @@ class HeldPlayer(ScriptedPlayer):
     """Holds one segment for `hold` steps, then the next.
 
     Args:
-        kind: "basic" or "composite".
+        kind: one of `KINDS`.
         hold: steps per segment.
         walls, rng, tics: as in `ScriptedPlayer`.
     """
@@ -51,9 +53,10 @@ class HeldPlayer(ScriptedPlayer):
 
     def _draft(self, info: dict) -> _Segment:
         rng = self.rng
-        turns = self.kind == "composite" or rng.random() < 0.5
-        moves = self.kind == "composite" or not turns
-        ways = STRAIGHT + SLANTED if self.kind == "composite" else STRAIGHT
+        both = self.kind == "composite" or self.kind == "mixed" and rng.random() < 0.5
+        turns = both or rng.random() < 0.5
+        moves = both or not turns
+        ways = STRAIGHT + SLANTED if both else STRAIGHT
         move, strafe = ways[rng.integers(len(ways))] if moves else (0, 0)
         pitch_null, yaw_null = (axis.null for axis in DOOM.camera)
         pitch, yaw = pitch_null, yaw_null
@@ -77,10 +80,10 @@ class HeldRecorder(Recorder):
     """Records held actions: some ordinary play, a stop, then a `HeldPlayer`.
 
     Args:
-        world: name of a world. kind: "basic" or "composite". hold: steps per segment.
+        world: name of a world. kind: one of `KINDS`. hold: steps per segment.
     """
 
-    def __init__(self, world: str, kind: str, hold: int):
+    def __init__(self, world: str, kind: str, hold: int = HOLD):
         if kind not in KINDS:
             raise unknown("kind of held actions", kind, KINDS)
         super().__init__(world)
@@ -92,9 +95,9 @@ class HeldRecorder(Recorder):
             self._walls = Walls(self.world.blocking_lines())
         rng = generator(start, "held", self.kind, self.hold)
         player, null = ScriptedPlayer(self._walls, rng, self.world.config.tics), np.asarray(DOOM.null)
-        wander, lead = LEAD + int(rng.integers(WANDER + 1)), []
-        for step in range(wander + STOP):
-            lead.append(player.act(info) if step < wander else null)
+        lead: list[np.ndarray] = []
+        for step in range(WANDER + STOP):
+            lead.append(player.act(info) if step < WANDER else null)
             image, _, terminated, _, info = self.world.step(lead[-1])
             if terminated:
                 return None
@@ -123,3 +126,10 @@ def _as_meant(action: np.ndarray, before: np.ndarray, after: np.ndarray) -> bool
     forward, right = way.real, -way.imag
     signs = np.array([0, 1, -1])[action[0]], np.array([0, -1, 1])[action[1]]
     return all(sign * part > AS_MEANT for sign, part in zip(signs, (forward, right), strict=True) if sign)
+
+
+def open_recorder(world: str, player: str = "scripted") -> Recorder:
+    """A recorder with the ordinary scripted player, or one of `KINDS` of held actions."""
+    if player != "scripted" and player not in KINDS:
+        raise unknown("player", player, ("scripted", *KINDS))
+    return Recorder(world) if player == "scripted" else HeldRecorder(world, player)
