@@ -18,7 +18,7 @@ from torch import nn
 
 from worldgym.errors import InputError, unknown
 from worldgym.files import sha256
-from worldgym.models import checkpoint, published_files
+from worldgym.models import checkpoint, published_files, torch_file
 from worldgym.models.world_model import WorldModel
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -98,6 +98,22 @@ def load_codec(name: str | Path, kind: str, device: str | torch.device = "cpu") 
     if SERVES_AS.get(found, found) != kind:
         raise InputError(f"{str(name)!r} is a {found}, but a {kind} is needed here")
     return module
+
+
+def origin(name: str | Path) -> tuple[str, dict[str, Any]]:
+    """Kind of a model and the facts stored with it; for a MineWorld file, where its tokenizer is.
+
+    Raises:
+        InputError: as `load`.
+    """
+    path = locate(name)
+    if path.suffix not in MINEWORLD:
+        _, kind, _, metadata = checkpoint.read(path)
+        return kind, metadata
+    beside = path.parent / "vae" / "vae.ckpt"
+    own = any("quantize.embedding." in name for name in torch_file.read(path))
+    codec = path if own or not beside.is_file() else beside
+    return "token", {"codec": str(codec), "codec_sha256": sha256(codec)}
 
 
 def locate(name: str | Path) -> Path:

@@ -17,7 +17,7 @@ OWN = ("kind", "config", "format")  # of a model file; the rest tells where it c
 def write_model(path: Path, config: RunConfig, learner: Learner, progress: Progress, command: str) -> Path:
     """Write the weights to `path`, with codec and origin of the model that training started from, and the card beside."""
     base = zoo.locate(config.model)
-    _, kind, _, metadata = checkpoint.read(base)
+    kind, metadata = zoo.origin(base)
     origin = {name: value for name, value in metadata.items() if name not in OWN}
     module = learner.best_weights()
     path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for

@@ -77,7 +77,7 @@ def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
     """World model, environment and learner of a run."""
     processes = processes or Ranks(pick_device(config.device), config.precision == "bf16")
     device = processes.device
-    world = zoo.load(config.model, device)
+    world = zoo.load(config.model, device, dtype=torch.float32)  # an optimizer's steps are lost in half precision
     if not isinstance(world, WorldModel):
         raise InputError(f"{config.model!r} is no world model; name a token or a diffusion model")
     if processes.rank:  # the first one records prompts, if need be

@@ -18,6 +18,7 @@ from worldgym import rewards
 from worldgym.data.clips import ClipStore
 from worldgym.data.prompts import store_prompts
 from worldgym.data.record import record
+from worldgym.data.vpt import training_prompts
 from worldgym.errors import InputError, unknown
 from worldgym.models import zoo
 from worldgym.models.world_model import WorldModel
@@ -53,9 +54,7 @@ def env_spec(config: RunConfig, world: WorldModel) -> str:
 
 def codec_name(model: str) -> str | None:
     """The codec that a model file names, if any."""
-    from worldgym.models import checkpoint
-
-    return checkpoint.read(zoo.locate(model))[3].get("codec")
+    return zoo.origin(model)[1].get("codec")
 
 
 def reward_classes() -> dict[str, type]:
@@ -65,12 +64,15 @@ def reward_classes() -> dict[str, type]:
 
 
 def prompts_for(config: RunConfig, device: str = "cpu") -> Prompts:
-    """`prompt_count` windows of training clips, from a store or recorded beside the run.
+    """`prompt_count` windows of training clips: from a store, a folder of Minecraft recordings, or recorded beside the run.
 
     Raises:
         InputError: the store has too few training clips, or its clips are too short.
     """
     folder = Path(config.prompts)
+    if next(folder.glob("*.mp4"), None):
+        random = generator(config.seed, "prompts of", folder.name)
+        return training_prompts(folder, config.prompt_count, random, config.frames, config.prefix)
     if not (folder / "manifest.json").is_file():
         folder = _recorded(config)
     store = ClipStore(folder)
