@@ -129,6 +129,9 @@ def test_sliding_windows_make_the_same_video_as_one_long_one():
         assert len({seeds for *_, seeds in model.calls}) == len(model.calls)  # no noise twice
     with pytest.raises(InputError, match="context is 6 and window is 6"):
         Continued(Counter(), 6, 6)
+    lazy = type("Lazy", (), {"generate": lambda self, prefix, actions, seeds: prefix})()
+    with pytest.raises(InputError, match="but 2 clips of 6 frames are needed"):
+        Continued(lazy, 6, 3).generate(prefix, actions, [1, 2])
     with pytest.raises(InputError, match="9 frames are given"):
         Continued(Counter(), 6, 3).generate(np.zeros((1, 9, 4, 4, 3), np.uint8), np.zeros((1, 20, 1), int), [0])
 

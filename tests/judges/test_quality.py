@@ -40,6 +40,7 @@ def test_bundled_sizes_fit():
 def test_ranking_loss_by_hand():
     """q .9 against .4 and .4 against .9: softplus(-5) and softplus(5), one of two right; equal ones: log 2."""
     q = torch.tensor([0.9, 0.4])
+    assert ranking_loss(q, torch.tensor([[0, 1]]))[0].item() == pytest.approx(np.log1p(np.exp(-5)), rel=1e-4)
     loss, logs = ranking_loss(q, torch.tensor([[0, 1], [1, 0]]))
     assert loss.item() == pytest.approx((np.log1p(np.exp(-5)) + np.log1p(np.exp(5))) / 2, rel=1e-6)
     assert logs["accuracy"] == 0.5

@@ -45,6 +45,11 @@ class Continued:
             own = list(seeds) if number == 0 else [torch_seed(seed, "window", number) for seed in seeds]
             made = self.model.generate(np.ascontiguousarray(given), actions[:, start : end - 1], own, **options)
             made = made.cpu().numpy() if hasattr(made, "cpu") else np.asarray(made)
+            if made.shape[:2] != (len(frames), end - start):
+                raise InputError(
+                    f"the model returned frames of shape {made.shape}, "
+                    f"but {len(frames)} clips of {end - start} frames are needed"
+                )
             frames = np.concatenate([frames, made[:, given.shape[1] :]], axis=1)
             number += 1
         return frames
