@@ -49,6 +49,7 @@ class InteractionFollowingReward(Reward):
 
     name = "interaction_following"
     range = (0.0, 1.0)
+    claims = ("frozen", "noise", "shuffled")
 
     def __init__(
         self,
