@@ -107,7 +107,7 @@ def test_out_of_memory_says_what_to_lower(error, token_files, tmp_path, monkeypa
         with pytest.raises(InputError, match="iteration 2: lower --micro"):
             run.train(config, "x")
     learner = run.build(config)
-    assert state.restore(config.out / "run.safetensors", learner, config.fixed()).iteration == 2
+    assert state.restore(config.out / "run.safetensors", learner, config).iteration == 2
 
 
 def test_a_diverging_run_stops_with_the_last_good_checkpoint(token_files, tmp_path):

@@ -65,6 +65,10 @@ class RunConfig(LoopConfig):
     """CPU threads of torch; its own choice if not given."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: rollouts and updates under autocast, weights stay float32."""
+    lora: int = 0
+    """Rank of low-rank adapters to train instead of all weights (needs peft); 0 trains all weights."""
+    checkpointing: bool = False
+    """Recompute blocks in the backward pass: less memory, more time, the same numbers."""
     save_every: float = 60.0
     """Seconds between checkpoints."""
     snapshot_every: int = 0
@@ -74,7 +78,7 @@ class RunConfig(LoopConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        _ = self.budget
+        _ = self.budget, self.weights, self.options  # said now, not after prompts were recorded
         for name in ("prompt_count", "denoise_steps", "save_every"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{flag(name)} must be above 0, not {getattr(self, name)}")
@@ -102,6 +106,11 @@ class RunConfig(LoopConfig):
                 raise InputError(f"--reward-option {text!r} is no <reward>.<argument>=<value> of a reward that is used")
             found.setdefault(name, {})[key] = _number(value)
         return found
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Settings that have a default."""
+        return {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
 
     def fixed(self) -> dict[str, Any]:
         """JSON of what must not change when the run is resumed; the budget's kind is part of it."""

@@ -10,6 +10,7 @@ from worldgym.pretrain.card import commit, hardware, portable, versions
 from worldgym.train.config import RunConfig
 from worldgym.train.state import Progress
 from worldgym.trainers.learner import Learner
+from worldgym.trainers.memory import merged
 
 OWN = ("kind", "config", "format")  # of a model file; the rest tells where it comes from
 
@@ -20,14 +21,15 @@ def write_model(path: Path, config: RunConfig, learner: Learner, progress: Progr
     kind, metadata = zoo.origin(base)
     origin = {name: value for name, value in metadata.items() if name not in OWN}
     module = learner.best_weights()
+    tensors = merged(module)
     path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for
-    checkpoint.save(path, module, kind, {**origin, "post_training": config.algorithm})
+    checkpoint.save(path, module, kind, {**origin, "post_training": config.algorithm}, tensors=tensors)
     device = next(module.parameters()).device
     facts = {
         "name": f"{config.algorithm} of {portable(config.model)}",
         "kind": kind,
         "config": vars(module.config),
-        "parameters": sum(p.numel() for p in module.parameters()),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "base": portable(config.model),
         "base_sha256": sha256(base),
         "command": portable(command),

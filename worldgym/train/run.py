@@ -27,6 +27,7 @@ from worldgym.train import state, wiring
 from worldgym.train.config import GrpoRun, RunConfig
 from worldgym.train.export import write_model
 from worldgym.train.report import Silent, TrainReport
+from worldgym.trainers import memory
 from worldgym.trainers.grpo import Grpo
 from worldgym.trainers.learner import Learner, rows_needed
 from worldgym.trainers.policy import Policy, QuietEnd
@@ -51,7 +52,7 @@ def train(config: RunConfig, command: str) -> Path:
     _refuse_overwriting(config)
     learner = build(config, ranks(pick_device(config.device), config.precision == "bf16"))
     path, first = config.out / "run.safetensors", learner.ranks.rank == 0
-    progress = state.restore(path, learner, config.fixed()) if path.exists() else state.Progress()
+    progress = state.restore(path, learner, config) if path.exists() else state.Progress()
     learner.ranks.barrier()  # nobody writes before everybody has read
     if first:
         _describe(config, learner, command)
@@ -87,6 +88,10 @@ def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
         processes.barrier()
     env = wiring.make_env(config, world, rows_needed(config, processes.rank, processes.world), prompts, device)
     policy = Policy(world, _kernel(config), config.top_p, config.temperature)
+    if config.lora:
+        memory.add_adapters(policy.model, config.lora)
+    if config.checkpointing:
+        memory.checkpoint_blocks(policy.model)
     return _algorithm(config)(env, policy, config, processes, config.weights)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from worldgym.errors import InputError
 from worldgym.models import checkpoint
-from worldgym.train.config import FREE
+from worldgym.train.config import FREE, RunConfig
 from worldgym.trainers.learner import Learner
 
 
@@ -39,7 +39,7 @@ def save(path: Path, learner: Learner, progress: Progress, config: Mapping[str, 
     checkpoint.write_tensors(path, tensors, {"training": {**counts, "config": dict(config)}})
 
 
-def restore(path: Path, learner: Learner, config: Mapping[str, Any]) -> Progress:
+def restore(path: Path, learner: Learner, config: RunConfig) -> Progress:
     """Continue the run in `path`.
 
     Raises:
@@ -49,7 +49,7 @@ def restore(path: Path, learner: Learner, config: Mapping[str, Any]) -> Progress
     if "training" not in metadata:
         raise InputError(f"{str(path)!r} holds no training state; resume from a run's folder")
     found = metadata["training"]
-    _compare(found["config"], config)
+    _compare({**config.defaults(), **found["config"]}, config.fixed())  # older versions knew fewer settings
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         part, rest = name.split("/", 1)

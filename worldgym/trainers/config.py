@@ -99,6 +99,8 @@ class GrpoConfig(LoopConfig):
     """The ratio is clipped above 1 + clip_high."""
     logprob: Literal["sum", "mean"] = "sum"
     """Reduction of a step's log-prob over its dimensions; published diffusion code takes the mean."""
+    old: Literal["acted", "recomputed"] = "acted"
+    """Old log-probs: those of the steps as they were taken; or recomputed, for half precision on a GPU."""
     kl: float = 0.0
     """Weight of the divergence from the base model; 0 needs no second model."""
     kl_kind: Literal["k1", "k2", "k3"] = "k3"

@@ -37,7 +37,7 @@ class Grpo(Learner):
         steps = self.steps(rollout, iteration)
         columns = [step - rollout.clips.start * steps_per_clip(rollout.trajectory) for step in steps]
         weights = advantages.per_step(advantage, rollout.logprob.shape[1])[:, columns]
-        old, logs = rollout.logprob[:, columns], defaultdict(list)
+        old, logs = self.old(rollout, steps, columns), defaultdict(list)
         for epoch in range(self.config.epochs):
             for minibatch in self.parts(len(old), iteration, epoch):
                 total = sum(map(len, minibatch))
@@ -50,6 +50,16 @@ class Grpo(Learner):
                 logs["gradient"].append((self.step(), 1))
         means = {name: sum(v * n for v, n in values) / sum(n for _, n in values) for name, values in logs.items()}
         return means | {"ratio_off": max(v for v, _ in logs["ratio_off"])}
+
+    @torch.no_grad()
+    def old(self, rollout: Rollout, steps: list[int], columns: list[int]) -> Tensor:
+        """(b, S) logprob_sum before the update: as the steps were taken, or computed again the way the loss does."""
+        if self.config.old == "acted":
+            return rollout.logprob[:, columns]
+        rows = range(len(rollout.logprob))
+        parts = [rows[i : i + self.config.micro] for i in range(0, len(rows), self.config.micro)]
+        with self.ranks.autocast():
+            return torch.cat([self.policy(rows_of(rollout.trajectory, list(part)), steps) for part in parts])
 
     def loss(
         self, rollout: Rollout, rows: list[int], steps: list[int], old: Tensor, advantage: Tensor
