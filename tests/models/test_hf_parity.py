@@ -11,6 +11,9 @@ CONFIGS = {
     "multi-head": TokenConfig(40, 5, "doom", hidden=32, mlp=48, heads=4, kv_heads=4, layers=2, max_frames=4),
     "grouped": TokenConfig(40, 5, "doom", hidden=64, mlp=80, heads=8, kv_heads=2, layers=3, max_frames=4),
     "multi-query": TokenConfig(40, 5, "minecraft", hidden=48, mlp=64, heads=3, kv_heads=1, layers=2, max_frames=4),
+    "MineWorld's head width, ids and positions": TokenConfig(
+        8192, 336, "minecraft", hidden=256, mlp=320, heads=4, kv_heads=2, layers=2, max_frames=2, vocabulary=8262
+    ),
     "padded, other theta": TokenConfig(
         40, 5, "doom", hidden=32, mlp=48, heads=2, kv_heads=1, layers=2, max_frames=4, vocabulary=100, rope_theta=50.0
     ),
