@@ -38,3 +38,41 @@ def pictures(count, height, width, seed=0):
     """(count, height, width, 3) uint8 noise."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=generator)
+
+
+def google_names(model):
+    """A MUSIQ's weights as the arrays of Google's checkpoint: its names, its axes."""
+    found = {}
+    for name, tensor in model.state_dict().items():
+        array, parts = tensor.numpy(), name.split(".")
+        if name == "positions":
+            found["Transformer/posembed_input/pos_embedding"] = array[None]
+        elif name == "scales":
+            found["Transformer/scaleembed_input/scale_embedding"] = array[None]
+        elif name == "token":
+            found["Transformer/cls"] = array
+        elif parts[0] == "blocks":
+            found[_block_name(parts)] = _block_array(parts, array)
+        else:
+            head = {"unit": "block1/unit1", "norm": "Transformer/encoder_norm"}.get(parts[0], parts[0])
+            kind = "bias" if parts[-1] == "bias" else ("kernel" if array.ndim > 1 else "scale")
+            turned = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+            found["/".join([head, *parts[1:-1], kind])] = turned
+    return {f"opt/target/{name}": array for name, array in found.items()}
+
+
+def _block_name(parts):
+    layer = {
+        **{"norm1": "LayerNorm_0", "norm2": "LayerNorm_2", "mlp0": "MlpBlock_3/Dense_0", "mlp1": "MlpBlock_3/Dense_1"},
+        **{name: f"MultiHeadDotProductAttention_1/{name}" for name in ("query", "key", "value", "out")},
+    }[parts[2]]
+    kind = "bias" if parts[3] == "bias" else ("scale" if "norm" in parts[2] else "kernel")
+    return f"Transformer/encoderblock_{parts[1]}/{layer}/{kind}"
+
+
+def _block_array(parts, array):
+    if parts[2] in ("query", "key", "value"):
+        return array.reshape(6, 64) if array.ndim == 1 else array.T.reshape(384, 6, 64)
+    if parts[2] == "out" and array.ndim == 2:
+        return array.T.reshape(6, 64, 384)
+    return array.T

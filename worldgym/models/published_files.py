@@ -82,10 +82,10 @@ FILES = {
         "BSD-3-Clause",
         fetch="wget {url} -O models.zip && unzip -p models.zip models/raft-things.pth > {path}",
     ),
-    "musiq_spaq_ckpt-358bb6af.pth": PublishedFile(
+    "musiq_spaq_ckpt.npz": PublishedFile(
         "MUSIQ trained on SPAQ, image quality",
-        "https://github.com/chaofengc/IQA-PyTorch/releases/download/v0.1-weights/musiq_spaq_ckpt-358bb6af.pth",
-        "weights by Google under Apache-2.0, converted by a project under a non-commercial licence: read it first",
+        "https://storage.googleapis.com/gresearch/musiq/spaq_ckpt.npz",
+        "Apache-2.0",
     ),
     "HPSv3.safetensors": PublishedFile(
         "HPSv3, human preference of pictures (Qwen2-VL-7B)",

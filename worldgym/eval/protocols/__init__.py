@@ -16,6 +16,7 @@ from worldgym.eval.suite import Suite
 # By name, so that one protocol's needs are not loaded for another's suite.
 PROTOCOLS = {
     "action-following": "worldgym.eval.protocols.action_following:ActionFollowing",
+    "action-following-minecraft": "worldgym.eval.protocols.action_following_minecraft:ActionFollowingMinecraft",
     "interaction-following": "worldgym.eval.protocols.interaction_following:InteractionFollowing",
     "memory-drift": "worldgym.eval.protocols.memory_drift:MemoryDrift",
 }
