@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CLIPS, Sloppy
+from eval_finished import CLIPS, Sloppy
 
 from worldgym.errors import InputError
 from worldgym.eval import __main__, protocols, record, scores

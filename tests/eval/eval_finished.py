@@ -1,0 +1,56 @@
+"""One finished run of the toy suite, for tests that only read its files."""
+
+import hashlib
+
+import pytest
+from eval_toys import HEIGHT, SUITE, WIDTH, Obedient, PixelJudge, record
+
+from worldgym.errors import unknown
+from worldgym.eval import entries, job, provenance
+from worldgym.eval import suite as suites
+from worldgym.eval.arguments import Job
+from worldgym.eval.protocols import action_following
+
+CLIPS = 6
+
+
+class Sloppy(Obedient):
+    """Turns one bin too far."""
+
+    def __init__(self):
+        super().__init__(wrong=("yaw",))
+
+
+MODELS = {SUITE.judge: PixelJudge, "toy/good": Obedient, "toy/sloppy": Sloppy}
+
+
+def load(name, device="cpu"):
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]()
+
+
+def toy_suite(folder):
+    """The toy suite as a file; its path."""
+    text = (suites.FOLDER / f"{SUITE.name}.toml").read_text()
+    text = text.replace("[56, 96]", f"[{HEIGHT}, {WIDTH}]").replace("frames = 16", "frames = 6").replace("= 1000", "= 100")
+    text = text.replace("= 200", "= 20").replace("clips = 64", f"clips = {CLIPS}")
+    path = folder / "toy-v1.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Folder of a run of the toy suite with saved clips: truth, shuffled, toy/good, toy/sloppy, last-frame; its suite."""
+    from worldgym.models import zoo
+
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zoo, "load", load)
+        patch.setattr(entries, "weights", lambda name: hashlib.sha256(load(name) and name.encode()).hexdigest())
+        patch.setattr(action_following, "record", record)
+        patch.setattr(provenance, "commit", lambda: "a" * 40)
+        models = ("toy/good", "toy/sloppy", "last-frame")
+        job.run(Job(toy_suite(folder), models, device="cpu", out=str(folder / "out"), batch=4, save_clips=True))
+        yield folder

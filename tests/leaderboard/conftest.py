@@ -1,0 +1,25 @@
+"""A folder of result files from a run of the toy suite, which passes for the published one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "eval"))
+
+from eval_finished import finished  # noqa: F401
+
+
+@pytest.fixture
+def boards(finished, tmp_path, monkeypatch):  # noqa: F811
+    """leaderboards/ with five entries of one seed."""
+    from worldgym.eval import suite as suites
+    from worldgym.leaderboard.__main__ import Add, add
+
+    published = tmp_path / "suites"
+    published.mkdir()
+    name = "action-following-doom-rooms-v1"
+    (published / f"{name}.toml").write_text((finished / "toy-v1.toml").read_text())
+    monkeypatch.setattr(suites, "FOLDER", published)
+    add(Add(str(finished / "out"), str(tmp_path / "leaderboards")))
+    return tmp_path / "leaderboards"
