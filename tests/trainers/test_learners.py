@@ -7,6 +7,7 @@ import trainer_toys as toys
 from worldgym.errors import InputError
 from worldgym.trainers.layout import Layout
 from worldgym.trainers.learner import prompt_turn
+from worldgym.trainers.ranks import Ranks
 from worldgym.trainers.rollout import play
 
 
@@ -70,7 +71,7 @@ def test_groups_split_over_processes_play_the_same_rollouts(kind):
     whole = toys.learner(kind, prompt_batch=1)
     alone = play(whole.env, whole.policy, whole.task(0))
     for rank in range(2):
-        part = toys.learner(kind, prompt_batch=1, ranks=Ranks(rank, 2))
+        part = toys.learner(kind, prompt_batch=1, ranks=OneOf(rank, 2))
         assert part.layout.splits_groups
         mine = play(part.env, part.policy, part.task(0))
         rows = part.layout.rows
@@ -92,6 +93,16 @@ def test_cycle_trains_one_clip_after_the_other():
         assert rollout.clips == range(clip, clip + 1)
         assert rollout.trajectory.codes.shape[1] == clip + 2
         assert learner.steps(rollout, iteration) == list(range(12 * clip, 12 * clip + 12))
+
+
+def test_a_span_of_clips_is_trained_together():
+    learner = toys.learner("diffusion", nft=True, level="clip", span=2)
+    rollout = play(learner.env, learner.policy, learner.task(0))
+    assert rollout.clips == range(0, 2) and learner.levels(rollout, 0).tolist()[0] == [0, 1, 2, 3, 4, 5]
+    torch.testing.assert_close(rollout.terms["bright"], rollout.frames["bright"].mean(1))
+    assert rollout.frames["bright"].shape == (8, 2)
+    with pytest.raises(InputError, match="--span is 3, but an episode has 2 clips"):
+        toys.learner("token", span=3).iterate(0)
 
 
 def test_layout_puts_values_of_split_groups_in_order():
@@ -133,11 +144,9 @@ def test_nft_refuses_token_models():
         toys.learner("token", nft=True)
 
 
-class Ranks:
+class OneOf(Ranks):
     """One of several processes, as far as playing goes."""
 
     def __init__(self, rank, world):
+        super().__init__()
         self.rank, self.world = rank, world
-
-    def prepare(self, module, optimizer):
-        return module, optimizer

@@ -19,6 +19,8 @@ FREE = (
     *("micro", "checkpointing"),
 )
 
+SHORT = {"if": "interaction_following", "vq": "quality"}  # the papers' words for rewards
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig(LoopConfig):
@@ -101,6 +103,7 @@ class RunConfig(LoopConfig):
         found: dict[str, dict[str, Any]] = {}
         for text in self.reward_option:
             name, _, rest = text.partition(".")
+            name = SHORT.get(name, name)
             key, _, value = rest.partition("=")
             if not (name and key and value) or name not in self.weights:
                 raise InputError(f"--reward-option {text!r} is no <reward>.<argument>=<value> of a reward that is used")
@@ -136,7 +139,7 @@ class NftRun(RunConfig, NftConfig):
 def _named_number(text: str) -> tuple[str, float]:
     name, _, number = text.partition("=")
     try:
-        return name, float(number or 1)
+        return SHORT.get(name, name), float(number or 1)
     except ValueError:
         raise InputError(f"--reward {text!r}: {number!r} is no weight; write {name}=2, or {name} for weight 1") from None
 

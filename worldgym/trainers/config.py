@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from worldgym.errors import InputError
 
-ABOVE_ZERO = ("prompt_batch", "group", "micro", "minibatches", "epochs", "lr", "grad_clip", "temperature", "clip_high")
+ABOVE_ZERO = ("span", "prompt_batch", "group", "micro", "minibatches", "epochs", "lr", "grad_clip", "temperature", "clip_high")
 SHARES = ("warmup", "final_lr", "ema")
 
 
@@ -24,6 +24,8 @@ class LoopConfig:
     """sample: G whole videos per prompt; clip: one prefix per prompt, then G candidates for one clip, through env.fork."""
     curriculum: Literal["last", "cycle", "grow"] = "last"
     """Which clip an iteration ends with: the last; 1, 2, … N in turn ("min2max" of WorldCompass); or later and later."""
+    span: int = 1
+    """Clips of the model that are compared and trained together at level "clip", and the curriculum's step."""
     prompt_batch: int = 8
     """Prompts per iteration, over all processes."""
     group: int = 8

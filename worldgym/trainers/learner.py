@@ -108,13 +108,18 @@ class Learner:
     def task(self, iteration: int, share: float = 0.0) -> Task:
         """What is played in an iteration."""
         core, config = self.env.unwrapped, self.config
+        pieces, whole = core.clips // config.span, 1000
+        if not pieces:
+            raise InputError(f"--span is {config.span}, but an episode has {core.clips} clips")
         if config.curriculum == "grow":
-            clip = curriculum.target_clip("grow", min(int(1000 * share), 999), core.clips, 1000)
+            piece = curriculum.target_clip("grow", min(int(whole * share), whole - 1), pieces, whole)
         else:
-            clip = curriculum.target_clip(config.curriculum, iteration, core.clips)
+            piece = curriculum.target_clip(config.curriculum, iteration, pieces)
+        stop = core.clips if piece == pieces - 1 else (piece + 1) * config.span
+        clips = range(stop) if config.level == "sample" else range(stop - config.span, stop)
         prompts = prompt_turn(len(core.prompts), config.prompt_batch, config.seed, iteration)
         seed = torch_seed(config.seed, "iteration", iteration)
-        return Task(prompts, self.layout, seed, config.level, clip, config.same_noise)
+        return Task(prompts, self.layout, seed, config.level, clips, config.same_noise)
 
     def rewards(self, rollout: Rollout, iteration: int) -> Rewards:
         """Everybody's rewards in global order, checked."""

@@ -28,7 +28,7 @@ class Task:
         layout: which rows this process plays.
         seed: of the iteration.
         level: "sample" or "clip".
-        clip: the last clip that is played; at level "clip" the only one that is played G times.
+        clips: those that differ inside a group: all up to the last one played, or at level "clip" the last ones.
         same_noise: a group starts from the same noise.
     """
 
@@ -36,7 +36,7 @@ class Task:
     layout: Layout
     seed: int
     level: str
-    clip: int
+    clips: range
     same_noise: bool = False
 
 
@@ -46,10 +46,11 @@ class Rollout:
 
     Attributes:
         trajectory: for recomputing.
-        clips: the clips that differ inside a group, all or one.
+        clips: the clips that differ inside a group, as in the task.
         logprob: (B, S) float32, logprob_sum of every step of those clips when it was taken.
         reward: (B,) float32, the sum of what env.step gave: once at the end, or after every one of those clips.
-        terms: by name, (B,) unweighted reward terms, the mean over the times they were due.
+        terms: by name, (B,) unweighted reward terms, the mean over the times they were due; at level "clip" the mean over
+            the frames of those clips where a term has values per frame.
         frames: by name, (B, F) values per frame of those clips.
         reward_seconds: time of the steps that finish a clip: decoding, judging and one booking.
     """
@@ -77,16 +78,16 @@ def play(env: Any, policy: Policy, task: Task, model: nn.Module | None = None) -
     seeds = [torch_seed(task.seed, "row", row) for row in layout.rows]
     if task.level == "sample":
         observation = _reset(env, task, [row // layout.group for row in layout.rows], layout.rows)
-        clips = range(task.clip + 1)
     else:
         env, agent, observation = _behind_prefix(env, agent, task)
-        clips = range(task.clip, task.clip + 1)
     logprob, reward, infos, seconds = _finish(env, agent, RowNoise(seeds, env.unwrapped.device), observation)
     core = env.unwrapped
-    generated = len(clips) * core.clip_frames
+    generated = len(task.clips) * core.clip_frames
     terms = {name: torch.stack(values).mean(0) for name, values in _columns(infos, "reward_terms").items()}
     frames = {name: torch.cat(values, 1)[:, -generated:] for name, values in _columns(infos, "reward_frames").items()}
-    return Rollout(core.trajectory(), clips, logprob, reward, terms, frames, seconds)
+    if task.level == "clip":
+        terms |= {name: values.mean(1) for name, values in frames.items() if name in terms}
+    return Rollout(core.trajectory(), task.clips, logprob, reward, terms, frames, seconds)
 
 
 def _reset(env: Any, task: Task, slots: Sequence[int], rows: Sequence[int]) -> dict[str, Tensor]:
@@ -97,8 +98,8 @@ def _reset(env: Any, task: Task, slots: Sequence[int], rows: Sequence[int]) -> d
     seeds = [torch_seed(task.seed, "environment", row) for row in noise]
     size = len(task.layout.members) if task.level == "sample" else 1  # neighbours that rewards may compare
     options = {"prompts": [task.prompts[slot] for slot in slots[::size]], "group_size": size}
-    if task.clip < core.clips - 1:
-        options["clip"] = task.clip
+    if task.clips[-1] < core.clips - 1:
+        options["clip"] = task.clips[-1]
     return env.reset(seed=seeds, options=options)[0]
 
 
@@ -109,7 +110,7 @@ def _behind_prefix(env: Any, agent: Any, task: Task) -> tuple[Any, Any, dict[str
     observation = _reset(env, task, slots, firsts)
     core = env.unwrapped
     noise = RowNoise([torch_seed(task.seed, "prefix", row) for row in firsts], core.device)
-    while core.clip < task.clip:
+    while core.clip < task.clips.start:
         observation = core.step(agent.act(observation, noise)[0])[0]
     members = len(task.layout.members)
     env, agent = env.fork(members), agent.fork(members)
