@@ -153,7 +153,8 @@ class Llama(nn.Module):
     def make_tables(self) -> None:
         """What follows from the sizes alone and is in no file: the rotary factors of every position."""
         max_len, head_dim, theta = self._rotary
-        frequencies = theta ** (-torch.arange(0, head_dim, 2) / head_dim)
+        # 1 / theta^x and not theta^-x: a last bit less in common would be 3e-4 in a cosine at position 5,000
+        frequencies = 1 / theta ** (torch.arange(0, head_dim, 2) / head_dim)
         angles = torch.arange(max_len)[:, None, None] * frequencies
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
