@@ -105,8 +105,9 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         }
         self._decoded: list[Tensor] = []
         self._bad = torch.zeros((), dtype=torch.bool, device=self.device)
-        # row by row through the codec, so that a batch equals its singles
-        self._begin(torch.stack([self.codec.encode(row) for row in self._rows["prefix"]]))
+        # row by row through the codec, so that a batch equals its singles; a group shares its prompt
+        encoded = torch.stack([self.codec.encode(row) for row in self._rows["prefix"][:: read.group_size]])
+        self._begin(encoded.repeat_interleave(read.group_size, 0))
         self._constants()
         return self._observation(), {"prompt_ids": self.prompt_ids, "seeds": tuple(self.seeds)}
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from worldgym.errors import InputError
 from worldgym.models.cuda_graph import GraphedStep
 from worldgym.models.kv_cache import KVCache
+from worldgym.models.lean_step import LeanStep
 
 if TYPE_CHECKING:
     from worldgym.models.token_model import TokenModel
@@ -35,7 +36,7 @@ class TokenDecoder:
     def __init__(self, model: TokenModel, batch: int, cache: KVCache | None = None, position: int = 0):
         self.model = model
         self.cache = cache or model.empty_cache(batch)
-        self._graphed = GraphedStep(self._at_clock)
+        self._graphed, self._lean = GraphedStep(self._at_clock), LeanStep(model)
         self._clock = torch.zeros((), dtype=torch.int64, device=self.cache.keys.device)
         self._move_to(position)
 
@@ -63,6 +64,8 @@ class TokenDecoder:
             raise InputError(f"the sequence is longer than the {limit} frames of this model; generate fewer frames")
         if tokens.is_cuda and self.position > 0:
             logits = self._graphed(tokens, self._clock)
+        elif self._lean.fits(tokens):
+            logits = self._lean(tokens, self.cache, self.position)
         else:
             logits = self.model.next_logits(tokens, self.cache, self.position)
         self._move_to(self.position + count)
