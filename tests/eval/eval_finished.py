@@ -3,11 +3,10 @@
 import hashlib
 
 import pytest
-from eval_toys import HEIGHT, SUITE, WIDTH, Obedient, PixelJudge, record
+from eval_toys import SUITE, Obedient, PixelJudge, record, suite_text
 
 from worldgym.errors import unknown
 from worldgym.eval import entries, job, provenance
-from worldgym.eval import suite as suites
 from worldgym.eval.arguments import Job
 from worldgym.eval.protocols import action_following
 
@@ -32,11 +31,8 @@ def load(name, device="cpu"):
 
 def toy_suite(folder):
     """The toy suite as a file; its path."""
-    text = (suites.FOLDER / f"{SUITE.name}.toml").read_text()
-    text = text.replace("[56, 96]", f"[{HEIGHT}, {WIDTH}]").replace("frames = 16", "frames = 6").replace("= 1000", "= 100")
-    text = text.replace("= 200", "= 20").replace("clips = 64", f"clips = {CLIPS}")
     path = folder / "toy-v1.toml"
-    path.write_text(text)
+    path.write_text(suite_text(CLIPS, 100, 20))
     return str(path)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 
 import numpy as np
 import torch
@@ -15,13 +17,26 @@ from worldgym.eval.protocols.base import Task
 
 COLUMNS = len(DOOM.sizes)
 HEIGHT, WIDTH = 16, 24
+METRICS = ("f1", "precision", "recall", "camera_error", "exact_match", "group_accuracy", "psnr", "ssim", "frechet_idm_heldout")
 SUITE = dataclasses.replace(
     suites.load("action-following-doom-rooms-v1"),
     size=(HEIGHT, WIDTH),
     frames=6,
     clips=12,
+    metrics=METRICS,
     bootstrap=suites.BootstrapConfig(resamples=200, refits=40),
 )
+
+
+def suite_text(clips: int = 4, resamples: int = 50, refits: int = 10, models: tuple[str, ...] = ()) -> str:
+    """The toy suite as TOML: the published one, smaller, with metrics that need no further network."""
+    text = (suites.FOLDER / f"{SUITE.name}.toml").read_text()
+    values = {"size": [HEIGHT, WIDTH], "frames": 6, "clips": clips, "resamples": resamples, "refits": refits}
+    values |= {"models": list(models)} if models else {}
+    for name, value in {**values, "metrics": list(METRICS)}.items():
+        text, count = re.subn(rf"^{name} = (\[[^\]]*\]|\S+)", f"{name} = {json.dumps(value)}", text, flags=re.M)
+        assert count == 1, name
+    return text
 
 
 def random_actions(clips: int, steps: int, rng: np.random.Generator, unused: tuple[str, ...] = ()) -> np.ndarray:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from eval_toys import HEIGHT, SUITE, WIDTH, Obedient, PixelJudge, clips_of, entrant, record
+from eval_toys import SUITE, Obedient, PixelJudge, clips_of, entrant, record, suite_text
 
 from worldgym.actions import MINECRAFT
 from worldgym.errors import InputError, unknown
@@ -35,11 +35,7 @@ def toy(tmp_path, monkeypatch):
     """A toy suite's path; commands run in an empty folder."""
     from worldgym.models import zoo
 
-    text = (suites.FOLDER / f"{SUITE.name}.toml").read_text()
-    text = text.replace("[56, 96]", f"[{HEIGHT}, {WIDTH}]").replace("frames = 16", "frames = 6").replace("= 1000", "= 50")
-    text = text.replace('["doom-rooms/token-nano", "doom-rooms/diffusion-nano"]', '["toy/good", "last-frame"]')
-    text = text.replace("= 200", "= 10").replace("clips = 64", "clips = 4")
-    (tmp_path / "toy-v1.toml").write_text(text)
+    (tmp_path / "toy-v1.toml").write_text(suite_text(4, models=("toy/good", "last-frame")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(zoo, "load", load)
     monkeypatch.setattr(entries, "weights", lambda name: "0" * 64)

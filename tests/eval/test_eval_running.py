@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eval_toys import SUITE, Obedient, Toy, clips_of, entrant
+from eval_toys import SUITE, Obedient, Toy, clips_of, entrant, suite_text
 
 from worldgym.errors import InputError
 from worldgym.eval import parts, record
@@ -45,12 +45,7 @@ ARGUMENTS = ["--suite", "toy-v1.toml", "--batch", "2", "--models", "toy/good", "
 @pytest.fixture
 def toy(tmp_path):
     """A folder with the toy suite and the program."""
-    from worldgym.eval import suite as suites
-
-    text = (suites.FOLDER / f"{SUITE.name}.toml").read_text()
-    text = text.replace("[56, 96]", "[16, 24]").replace("frames = 16", "frames = 6").replace("= 1000", "= 50")
-    text = text.replace("= 200", "= 10").replace("clips = 64", "clips = 6")
-    (tmp_path / "toy-v1.toml").write_text(text)
+    (tmp_path / "toy-v1.toml").write_text(suite_text(6))
     return tmp_path
 
 
