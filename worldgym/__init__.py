@@ -4,16 +4,17 @@ The world model is what is trained: its token step or denoising step is the agen
 loads neither torch nor vizdoom; heavy parts are loaded at first use.
 
 - `load(name)`: a bundled or published model, judge or codec (see `worldgym.models.zoo`).
+- `make_vec(recipe, num_envs)`: a batched environment from an id, or from a recipe with its rewards.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from worldgym.registration import register
+from worldgym.registration import make_vec, register
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "make_vec"]
 
 register()
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import math
@@ -14,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
@@ -190,6 +192,11 @@ class _Batched(VectorWrapper):
         self._recorded = recorded
         VectorWrapper.__init__(self, env)
 
+    @property
+    def spec(self) -> EnvSpec | None:
+        """The recipe of the environment with this reward around it, for `worldgym.make_vec`."""
+        return recipe_with(self.env.spec, self._public, self._recorded)
+
     def step(self, actions: Tensor | np.ndarray) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
         """One step; the term is added where it is due."""
         observation, reward, over, cut, info = self.env.step(actions)
@@ -197,6 +204,16 @@ class _Batched(VectorWrapper):
         if scored is not None:
             reward, info = reward + self.weight * scored.total.to(reward.device), self._info(info, scored, single=False)
         return observation, reward, over, cut, info
+
+
+def recipe_with(spec: EnvSpec | None, wrapper: type, arguments: dict[str, Any]) -> EnvSpec | None:
+    """The recipe with one more wrapper; what Gymnasium does for single environments."""
+    if spec is None:
+        return None
+    spec = copy.deepcopy(spec)
+    entry = WrapperSpec(wrapper.__name__, f"{wrapper.__module__}:{wrapper.__name__}", arguments)
+    spec.additional_wrappers = (*spec.additional_wrappers, entry)
+    return spec
 
 
 _FACES = {False: _Single, True: _Batched}

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 from torch import Tensor
 
 from worldgym.errors import InputError, unknown
+from worldgym.rewards.base import recipe_with
 
 SPREADS = ("group", "global")
 
@@ -82,6 +84,13 @@ class CompositeReward(VectorWrapper):
             reward = compose(terms, self.weights, self.unwrapped.group_size, self.spread, self.limit)
             info = {**info, "advantage": reward, "optimality": optimality(reward, self.limit)}
         return observation, reward, over, cut, info
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """The recipe with this composition, for `worldgym.make_vec`."""
+        return recipe_with(
+            self.env.spec, CompositeReward, {"weights": self.weights, "spread": self.spread, "clip": self.limit}
+        )
 
     def fork(self, groups: int) -> CompositeReward:
         """The same composition around `env.fork(groups)`."""

@@ -19,6 +19,7 @@ PROTOCOLS = {
     "action-following-minecraft": "worldgym.eval.protocols.action_following_minecraft:ActionFollowingMinecraft",
     "interaction-following": "worldgym.eval.protocols.interaction_following:InteractionFollowing",
     "memory-drift": "worldgym.eval.protocols.memory_drift:MemoryDrift",
+    "reward-ranking": "worldgym.eval.protocols.reward_ranking:RewardRanking",
 }
 
 
