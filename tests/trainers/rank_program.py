@@ -1,6 +1,7 @@
 """One process of several: python -m torch.distributed.run --nproc-per-node 2 rank_program.py OUT TASK.
 
-- "gradient": the loss and the first gradient of toys, written to OUT by the first process.
+- "gradient", "sharded": the loss and the first gradient of toys, written to OUT by the first process.
+- "state": what a sharded run saves and loads again, to OUT.
 - "lonely": the second process dies in its second iteration; the first one says so.
 """
 
@@ -14,6 +15,7 @@ import torch  # noqa: E402
 import trainer_toys as toys  # noqa: E402
 
 from worldgym.errors import exit_with_sentence  # noqa: E402
+from worldgym.train import state  # noqa: E402
 from worldgym.trainers.ranks import ranks  # noqa: E402
 
 CASES = {
@@ -44,11 +46,23 @@ def gradients(processes=None, micro: int = 4) -> dict[str, tuple[float, torch.Te
 def main() -> None:
     torch.set_num_threads(1)
     out, task = Path(sys.argv[1]), sys.argv[2]
-    processes = ranks("cpu")
-    if task == "gradient":
+    processes = ranks("cpu", sharded=task in ("sharded", "state"))
+    if task in ("gradient", "sharded"):
         found = gradients(processes)
         if processes.rank == 0:
             torch.save(found, out)
+    elif task == "state":
+        config = toys.run_config(toys.files(out.parent / f"files{processes.rank}"), out)
+        first, second = (toys.learner(ranks=processes, ema=0.5) for _ in range(2))
+        first.iterate(0)
+        tensors = state.collect(first)
+        if processes.rank == 0:
+            state.save(out, tensors, first, state.Progress(1), config.fixed())
+        processes.barrier()
+        state.restore(out, second, config)
+        logs = [learner.iterate(1) for learner in (first, second)]
+        assert logs[0]["gradient"] == logs[1]["gradient"]
+        assert torch.equal(toys.weights(first.policy), toys.weights(second.policy))
     else:
         learner = toys.learner(ranks=processes)
         learner.iterate(0)

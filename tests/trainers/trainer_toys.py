@@ -25,6 +25,7 @@ from worldgym.trainers.grpo import Grpo
 from worldgym.trainers.learner import Learner, rows_needed
 from worldgym.trainers.nft import Nft
 from worldgym.trainers.policy import Policy, QuietEnd
+from worldgym.trainers.ranks import whole
 
 FRAMES = 3
 
@@ -84,7 +85,7 @@ def run_config(folder: Path, out: Path, nft: bool = False, **settings) -> GrpoRu
 
 
 def flat_gradient(module: torch.nn.Module) -> torch.Tensor:
-    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+    return torch.cat([whole(p.grad).flatten() for p in module.parameters() if p.grad is not None])
 
 
 def weights(module: torch.nn.Module) -> torch.Tensor:

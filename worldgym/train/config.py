@@ -16,7 +16,7 @@ from worldgym.trainers.config import GrpoConfig, LoopConfig, NftConfig, flag
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (
     *("out", "prompts", "iterations", "minutes", "resume", "device", "threads", "save_every", "snapshot_every", "wandb"),
-    *("micro", "checkpointing"),
+    *("micro", "checkpointing", "sharded"),
 )
 
 SHORT = {"if": "interaction_following", "vq": "quality"}  # the papers' words for rewards
@@ -71,6 +71,8 @@ class RunConfig(LoopConfig):
     """Rank of low-rank adapters to train instead of all weights (needs peft); 0 trains all weights."""
     checkpointing: bool = False
     """Recompute blocks in the backward pass: less memory, more time, the same numbers."""
+    sharded: bool = False
+    """Under torchrun: cut weights, gradients and moments into pieces (FSDP) instead of copying them (DDP)."""
     save_every: float = 60.0
     """Seconds between checkpoints."""
     snapshot_every: int = 0

@@ -50,7 +50,7 @@ def train(config: RunConfig, command: str) -> Path:
         torch.set_num_threads(config.threads)
     output_folder(config.out)
     _refuse_overwriting(config)
-    learner = build(config, ranks(pick_device(config.device), config.precision == "bf16"))
+    learner = build(config, ranks(pick_device(config.device), config.precision == "bf16", config.sharded))
     path, first = config.out / "run.safetensors", learner.ranks.rank == 0
     progress = state.restore(path, learner, config) if path.exists() else state.Progress()
     learner.ranks.barrier()  # nobody writes before everybody has read
@@ -60,8 +60,7 @@ def train(config: RunConfig, command: str) -> Path:
     try:
         with stop_signals() as stop:
             stopped = _loop(config, learner, progress, report, stop, command)
-        if first:
-            state.save(path, learner, progress, config.fixed())
+        _save(config, learner, progress)
         if stopped:
             report.say(f"stopped at iteration {progress.iteration}; the same command with --resume goes on")
             raise SystemExit(128 + (stop or [signal.SIGTERM])[0])
@@ -126,11 +125,17 @@ def _loop(
         progress.seconds = before + time.monotonic() - clock
         total = budget.total(progress.iteration, progress.seconds)
         report.iteration(progress.iteration, total, logs, progress.seconds)
-        if first and time.monotonic() - saved >= config.save_every:
-            state.save(config.out / "run.safetensors", learner, progress, config.fixed())
+        if learner.ranks.any(time.monotonic() - saved >= config.save_every):
+            _save(config, learner, progress)
             saved = time.monotonic()
         if first and config.snapshot_every and progress.iteration % config.snapshot_every == 0:
             write_model(config.out / f"step-{progress.iteration:06d}.safetensors", config, learner, progress, command)
+
+
+def _save(config: RunConfig, learner: Learner, progress: state.Progress) -> None:
+    tensors = state.collect(learner)
+    if learner.ranks.rank == 0:
+        state.save(config.out / "run.safetensors", tensors, learner, progress, config.fixed())
 
 
 def _report(config: RunConfig, progress: state.Progress) -> TrainReport:

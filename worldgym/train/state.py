@@ -1,6 +1,6 @@
 """Everything that changes in a run, in one file that is whole or not there.
 
-- `save(path, learner, progress, config)`, `restore(path, learner, config)`.
+- `collect(learner)`, `save(path, tensors, learner, progress, config)`, `restore(path, learner, config)`.
 
 There is no generator state to keep: prompts, noise and subsets are functions of (seed, iteration).
 """
@@ -19,6 +19,7 @@ from worldgym.errors import InputError
 from worldgym.models import checkpoint
 from worldgym.train.config import FREE, RunConfig
 from worldgym.trainers.learner import Learner
+from worldgym.trainers.ranks import cut_like, whole
 
 
 @dataclasses.dataclass
@@ -29,12 +30,16 @@ class Progress:
     seconds: float = 0.0
 
 
-def save(path: Path, learner: Learner, progress: Progress, config: Mapping[str, Any]) -> None:
-    """Write weights, averages, moments and counts, atomically; `config` is what must match on resume."""
+def collect(learner: Learner) -> dict[str, Tensor]:
+    """Weights, averages and moments by name; every process must ask, because moments may lie in pieces."""
     tensors = {
         f"{part}/{name}": tensor for part, module in learner.modules().items() for name, tensor in module.state_dict().items()
     }
-    tensors |= {f"optimizer/{name}/{key}": tensor for name, key, tensor in _moments(learner)}
+    return tensors | {f"optimizer/{name}/{key}": tensor for name, key, tensor in _moments(learner)}
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], learner: Learner, progress: Progress, config: Mapping[str, Any]) -> None:
+    """Write what `collect` gave, and counts, atomically; `config` is what must match on resume."""
     counts = {"iteration": progress.iteration, "seconds": progress.seconds, "updates": learner.updates}
     checkpoint.write_tensors(path, tensors, {"training": {**counts, "config": dict(config)}})
 
@@ -56,22 +61,23 @@ def restore(path: Path, learner: Learner, config: RunConfig) -> Progress:
         parts.setdefault(part, {})[rest] = tensor
     for part, module in learner.modules().items():
         module.load_state_dict(parts[part])
+    learner.ranks.push(learner.policy, learner.scorer)
     _set_moments(learner, parts.get("optimizer", {}))
     learner.updates = found["updates"]
     return Progress(found["iteration"], found["seconds"])
 
 
-def _named(learner: Learner) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in learner.policy.named_parameters() if p.requires_grad}
-
-
 def _moments(learner: Learner) -> list[tuple[str, str, Tensor]]:
     state = learner.optimizer.state
-    return [(name, key, torch.as_tensor(v)) for name, p in _named(learner).items() for key, v in state.get(p, {}).items()]
+    return [
+        (name, key, whole(torch.as_tensor(value)))
+        for name, parameter in learner.trained().items()
+        for key, value in state.get(parameter, {}).items()
+    ]
 
 
 def _set_moments(learner: Learner, moments: Mapping[str, Tensor]) -> None:
-    for name, parameter in _named(learner).items():
+    for name, parameter in learner.trained().items():
         own = {key.removeprefix(f"{name}/"): t for key, t in moments.items() if key.startswith(f"{name}/")}
         if own:
             learner.optimizer.state[parameter] = {k: t if k == "step" else _beside(t, parameter) for k, t in own.items()}
@@ -79,7 +85,7 @@ def _set_moments(learner: Learner, moments: Mapping[str, Tensor]) -> None:
 
 def _beside(tensor: Tensor, parameter: nn.Parameter) -> Tensor:
     """A moment on its parameter's device, in its memory layout, so that sums run in the same order as before."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+    return torch.empty_like(parameter, requires_grad=False).copy_(cut_like(tensor.to(parameter.device), parameter))
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

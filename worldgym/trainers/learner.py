@@ -183,6 +183,7 @@ class Learner:
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.ranks.pull(self.policy, self.scorer)
         if self.average is not None:
             decay = min(self.config.ema, (1 + self.updates) / (10 + self.updates))  # a short run forgets its start
             ema.update(self.average, self.policy, decay)
@@ -198,6 +199,11 @@ class Learner:
     def modules(self) -> dict[str, nn.Module]:
         """Everything with weights that must be kept, by name."""
         return {"model": self.policy.model, **({"average": self.average.model} if self.average is not None else {})}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The optimizer's parameters under the policy's names."""
+        names = [name for name, parameter in self.policy.named_parameters() if parameter.requires_grad]
+        return dict(zip(names, self.optimizer.param_groups[0]["params"], strict=True))
 
     def best_weights(self) -> nn.Module:
         """The model to save: averaged weights where they are kept."""

@@ -81,13 +81,14 @@ class Policy(nn.Module):
             clips: their numbers in the episode.
         """
         if noisy is None:
-            return self._asker(trajectory).logprob(trajectory, list(steps))
+            # a copy: sharding hooks into what comes out and must not find a view
+            return self._asker(trajectory).logprob(trajectory, list(steps)).clone()
         size, first = noisy.shape[2], trajectory.prefix
         spans = [(first + n * size, first + (n + 1) * size) for n in clips]
         clean = trajectory.latents[:, : max(start for start, _ in spans)]
         each = sigma.repeat_interleave(size, 1)
         v = self.model.velocities(clean, noisy.flatten(1, 2), each, trajectory.actions, spans, prefix=first)
-        return v.unflatten(1, noisy.shape[1:3])
+        return v.unflatten(1, noisy.shape[1:3]).clone()
 
     def dimensions(self, trajectory: Trajectory) -> int:
         """D, numbers that one step draws: 1 for a code, c C h w for a clip of latents."""

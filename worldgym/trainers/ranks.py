@@ -1,6 +1,7 @@
 """One process or many: what a loop needs to know about the others.
 
-- `Ranks`: alone. `ManyRanks`: one of several, through Hugging Face Accelerate (torchrun; DDP, or FSDP with `sharded`).
+- `Ranks`: alone. `ManyRanks`: one of several, through Hugging Face Accelerate (torchrun, DDP). `ShardedRanks`: weights,
+  gradients and moments cut into pieces (PyTorch's FSDP).
 - `ranks(…)`: the right one, from torchrun's environment variables.
 
 Every process plays its own rollouts (`layout.py`), rewards are gathered before advantages, gradients are averaged.
@@ -9,6 +10,7 @@ Every process plays its own rollouts (`layout.py`), rewards are gathered before 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -38,6 +40,12 @@ class Ranks:
     def prepare(self, module: nn.Module) -> nn.Module:
         """The module whose gradients are shared, to be asked in its place."""
         return module
+
+    def pull(self, policy: nn.Module, scorer: nn.Module) -> None:
+        """After an update: bring the policy's weights up to date, where the scorer has its own."""
+
+    def push(self, policy: nn.Module, scorer: nn.Module) -> None:
+        """After loading: give the policy's weights to the scorer, where it has its own."""
 
     def gather(self, values: Tensor) -> Tensor:
         """(b, …) of every process, one after the other."""
@@ -147,6 +155,64 @@ class ManyRanks(Ranks):
             raise
 
 
-def ranks(device: torch.device | str, half: bool = False) -> Ranks:
-    """`ManyRanks` under torchrun or accelerate launch with more than one process, else `Ranks`."""
-    return ManyRanks(device, half) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else Ranks(device, half)
+class ShardedRanks(ManyRanks):
+    """One of several processes that share weights, gradients and optimizer state (FSDP).
+
+    Every process also keeps the whole policy, without gradients, to play with: sampling asks for one step at a time and
+    would have to collect the pieces thousands of times.
+    """
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """A copy in pieces: one unit per block, and one for the rest."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        pieces, mesh = copy.deepcopy(module), init_device_mesh(self.device.type, (self.world,))
+        for blocks in [part for part in pieces.modules() if isinstance(part, nn.ModuleList)]:
+            for block in blocks:
+                fully_shard(block, mesh=mesh)
+        return fully_shard(pieces, mesh=mesh)
+
+    @torch.no_grad()
+    def pull(self, policy: nn.Module, scorer: nn.Module) -> None:
+        """Collect the pieces."""
+        for whole, piece in zip(policy.parameters(), scorer.parameters(), strict=True):
+            whole.copy_(piece.full_tensor())
+
+    @torch.no_grad()
+    def push(self, policy: nn.Module, scorer: nn.Module) -> None:
+        """Cut the policy's weights into pieces."""
+        for whole, piece in zip(policy.parameters(), scorer.parameters(), strict=True):
+            piece.copy_(cut_like(whole, piece))
+
+    @contextlib.contextmanager
+    def accumulating(self, module: nn.Module, last: bool) -> Iterator[None]:
+        """As alone; gradients travel in the last pass only."""
+        module.set_requires_gradient_sync(last)
+        with self.autocast():
+            yield
+
+    def clip(self, module: nn.Module, limit: float) -> Tensor:
+        """Clip the norm of the whole gradient."""
+        return super().clip(module, limit).full_tensor()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that may lie in pieces; every process must ask."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def cut_like(tensor: Tensor, piece: Tensor) -> Tensor:
+    """A tensor, the same on every process, cut as `piece` is; itself where `piece` is no piece."""
+    if not hasattr(piece, "device_mesh"):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.detach(), piece.device_mesh, piece.placements)
+
+
+def ranks(device: torch.device | str, half: bool = False, sharded: bool = False) -> Ranks:
+    """`ManyRanks` or `ShardedRanks` under torchrun or accelerate launch with more than one process, else `Ranks`."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return Ranks(device, half)
+    return (ShardedRanks if sharded else ManyRanks)(device, half)
