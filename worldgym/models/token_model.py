@@ -27,6 +27,7 @@ from worldgym.models.cuda_graph import GraphedStep
 from worldgym.models.kv_cache import KVCache
 from worldgym.models.llama import Llama
 from worldgym.models.sampling import check_sampling, logprob_sum, sample
+from worldgym.models.shared_prefix import find_sharing, hidden_states
 from worldgym.models.token_decoder import Recompute, TokenDecoder
 from worldgym.rng import RowNoise
 
@@ -180,7 +181,11 @@ class TokenModel(nn.Module):
         if not 1 <= prefix < codes.shape[1]:
             raise InputError(f"prefix is {prefix}, but of {codes.shape[1]} frames at least 1 is given and 1 predicted")
         length, stride = self.config.codes_per_frame, self.config.stride
-        hidden = self.model(tokens[:, :-1])  # nothing follows the last code
+        tokens, common = tokens[:, :-1], find_sharing(codes, actions)  # nothing follows the last code
+        if common.saves(codes.shape[1]):
+            hidden = hidden_states(self.model, tokens, common.frames * stride, common.groups)
+        else:
+            hidden = self.model(tokens)
         # code 0 of a frame is predicted at the action's last token, code j at code j-1
         frames = hidden[:, prefix * stride - 1 :].unfold(1, length, stride).transpose(-1, -2)
         return self.code_logits(frames)
