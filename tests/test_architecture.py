@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "train": GROUND | {"envs", "rewards", "trainers", "data", "models", "pretrain"},  # its run folder, bar and cards
     "eval": GROUND | {"worlds", "data", "models", "judges", "envs", "rewards"},
     "leaderboard": GROUND | {"eval"},
+    "arena": GROUND | {"eval"},
     "record": GROUND | {"worlds", "data"},
     **{name: {"errors"} for name in GROUND},
     "registration": set(),
