@@ -11,8 +11,10 @@ them. Result files go to leaderboards/<suite>/<entry>/<seed>.json; README.md bes
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import tyro
 
@@ -39,6 +41,8 @@ class Arguments:
     """Where models and judges run."""
     site: str = "site"
     """Where the page goes."""
+    screenshot: str | None = None
+    """PNG of the first board, as docs/leaderboard.png; needs playwright and Chromium."""
 
 
 def call(*words: object) -> None:
@@ -47,6 +51,19 @@ def call(*words: object) -> None:
     print("+", " ".join(["python", *line[1:]]), flush=True)
     if code := subprocess.run(line).returncode:
         raise SystemExit(code)
+
+
+def photograph(page: Path, path: Path) -> None:
+    """The first board as a PNG."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        view = browser.new_page(viewport={"width": 1280, "height": 900})
+        view.goto(page.absolute().as_uri())
+        view.screenshot(path=path)
+        browser.close()
 
 
 def entries(suite: suites.Suite, more: tuple[str, ...]) -> list[str]:
@@ -70,6 +87,8 @@ def main() -> None:
     call("worldgym.leaderboard", "tables", "leaderboards")
     call("worldgym.leaderboard", "check", "leaderboards")
     call("worldgym.leaderboard", "build", "leaderboards", "--out", asked.site)
+    if asked.screenshot:
+        photograph(Path(asked.site, "index.html"), Path(asked.screenshot))
 
 
 if __name__ == "__main__":
