@@ -1,6 +1,8 @@
 """MineWorld's checkpoints: every published name and shape, sizes from shapes, wrong files named, nothing executed."""
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -161,3 +163,32 @@ def test_other_files_are_named(tmp_path):
     torch.save({"transformer.model.norm.weight": torch.zeros(2)}, tmp_path / "part.pt")
     with pytest.raises(InputError, match="lacks 'model.embed_tokens.weight', from which sizes are read"):
         worldgym.load(str(tmp_path / "part.pt"))
+
+
+LOADING = """
+import resource, sys, time
+import worldgym, worldgym.models.mineworld, worldgym.models.world_model
+def status(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) * 1024
+before = status("VmHWM")
+start = time.perf_counter()
+world = worldgym.load(sys.argv[1])
+seconds = time.perf_counter() - start
+touched = sum(float(p.float().sum()) for module in (world.model, world.codec) for p in module.parameters())
+print(status("VmHWM") - before, status("RssAnon"), seconds, touched)
+"""
+
+
+@pytest.mark.long
+def test_loading_the_largest_file_holds_its_weights_once(tmp_path):
+    """1.2 B in float16, 2.75 GB: the peak, all weights read, stays below 1.3 times the file, and none of it is a copy."""
+    path = tmp_path / "1200M_16f.ckpt"
+    torch.save({"state_dict": {name: tensor.contiguous() for name, tensor in published("1200M").items()}}, path)
+    size = path.stat().st_size
+    assert size > 2.7e9
+    done = subprocess.run([sys.executable, "-c", LOADING, str(path)], capture_output=True, text=True, check=True)
+    peak, private, seconds, touched = map(float, done.stdout.split())
+    print(f"file {size / 1e9:.2f} GB; peak {peak / size:.3f} of it; {private / 1e9:.2f} GB private; {seconds:.1f} s to load")
+    assert touched > 1e7
+    assert peak < 1.3 * size
+    assert private < 0.3 * size  # what is not in the mapped file: the program itself
