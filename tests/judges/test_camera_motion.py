@@ -26,6 +26,15 @@ def test_every_preset_reads_clips(name):
     torch.testing.assert_close(judge.motion(clip[1:])[0], found[1], atol=1e-4, rtol=1e-4)
 
 
+def test_a_mirrored_video_moves_the_other_way():
+    torch.manual_seed(0)
+    judge = CameraMotion(CameraMotionConfig(**TINY)).eval()
+    clip = frames(2, 3)
+    other = judge.motion(clip.flip(-2))
+    torch.testing.assert_close(other, judge.motion(clip) * torch.tensor([1.0, -1, 1, -1, 1]), atol=1e-5, rtol=1e-5)
+    assert other[..., 3].abs().min() > 1e-3
+
+
 def test_presets_differ_in_architecture():
     reward, heldout = PRESETS["nano"], PRESETS["nano-heldout"]
     assert reward.stem != heldout.stem and reward.trunk != heldout.trunk

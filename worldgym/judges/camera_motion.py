@@ -105,8 +105,8 @@ class CameraMotion(nn.Module):
 
     @torch.no_grad()
     def motion(self, frames: torch.Tensor) -> torch.Tensor:
-        """`forward` without gradients: (B, T, H, W, 3) uint8 -> (B, T-1, 5)."""
-        return self(frames)
+        """Mean of what is read from the frames and from their mirror image: (B, T, H, W, 3) uint8 -> (B, T-1, 5)."""
+        return (self(frames) + mirrored(self(frames.flip(-2)))) / 2
 
     def loss(self, frames: torch.Tensor, motion: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         """Smooth L1 of scaled motion, on augmented frames, every second clip mirrored.
