@@ -17,6 +17,9 @@ from worldgym.eval.metrics.revisit_error import first_visit_error, revisit_error
 from worldgym.eval.sliding import Continued
 from worldgym.eval.statistics import Bootstrap
 from worldgym.judges.quality import Quality, QualityConfig
+from worldgym.models.codec import LatentCodec, LatentCodecConfig
+
+CODEC = LatentCodec(LatentCodecConfig(channels=4, wide=8, fine=8, height=HEIGHT, width=WIDTH)).eval().requires_grad_(False)
 
 
 def grey(*levels, height=16, width=24):
@@ -139,7 +142,7 @@ def test_sliding_windows_make_the_same_video_as_one_long_one():
 def test_looks_measures_what_is_named():
     torch.manual_seed(0)
     net = Quality(QualityConfig(widths=(4, 8, 8), height=HEIGHT, width=WIDTH)).eval().requires_grad_(False)
-    looks = Looks(net)
+    looks = Looks(net, CODEC)
     frames = np.random.default_rng(0).integers(0, 256, (2, 9, HEIGHT, WIDTH, 3), dtype=np.uint8)
     found = looks.measure(["f1", *METRICS], frames, 255 - frames, 1, 6)
     assert set(found) == set(METRICS) and all(values.shape == (2,) for values in found.values())
@@ -153,11 +156,13 @@ def test_action_following_takes_looks_where_the_suite_names_them():
     """The true frames have no distance to themselves; the same judge gives the same quality to the same frames."""
     suite = dataclasses.replace(SUITE, metrics=("f1", "psnr", *METRICS))
     protocol = Toy(suite)
-    assert protocol.judges() == (suite.judge, "doom-rooms/quality-heldout") and Toy(SUITE).judges() == (SUITE.judge,)
+    assert protocol.judges() == (suite.judge, "doom-rooms/quality-heldout", "doom-rooms/latent-codec") and Toy(
+        SUITE
+    ).judges() == (SUITE.judge,)
     protocol.load_judges()
     torch.manual_seed(0)
     net = Quality(QualityConfig(widths=(4, 8, 8), height=HEIGHT, width=WIDTH)).eval().requires_grad_(False)
-    protocol.looks = Looks(net)
+    protocol.looks = Looks(net, CODEC)
     tasks = protocol.with_donors(clips_of(3), 0, suite)
     truth = protocol.answer(protocol.enter("truth"), tasks, [0] * 3).rows
     model = protocol.answer(entrant("toy", Obedient()), tasks, [0, 1, 2]).rows

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from worldgym.data.degradations import blur
+from worldgym.data.prompts import record_prompts
 from worldgym.errors import InputError
 from worldgym.judges import motion, perceptual
 from worldgym.judges.protocols import BundledPreference, FrameQuality, VideoPreference
@@ -106,8 +108,19 @@ def test_the_door_never_downloads(tmp_path, monkeypatch):
     assert perceptual.load("auto", net, "cpu").name.startswith("features of")
     with pytest.raises(InputError, match="lpips-alex needs its trunk"):
         perceptual.load("lpips-alex", net, "cpu")
-    with pytest.raises(InputError, match="a judge of kind Quality is needed here, but got Linear"):
+    with pytest.raises(InputError, match="needs a quality net or a latent codec, but got Linear"):
         perceptual.load("bundled", torch.nn.Linear(1, 1), "cpu")
+
+
+def test_a_codecs_features_know_places_not_sharpness():
+    """On frames of the game: a blurred copy is nearer than the next frame, that is nearer than another place."""
+    prompts = record_prompts("doom-rooms", [930_000_009, 930_000_019, 930_000_029], 3)
+    now, later = (torch.from_numpy(prompts.truth[:, k]) for k in (1, 2))
+    blurred = blur(now, torch.full((3,), 0.5), torch.Generator())
+    distance = perceptual.load("bundled", "doom-rooms/latent-codec", "cpu")
+    near, next_, far = (distance(x, now).mean() for x in (blurred, later, now.roll(1, 0)))
+    assert distance.name == "features of doom-rooms/latent-codec" and not distance(now, now).any()
+    assert near < next_ / 3 < next_ < far < 1
 
 
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (2, -3), (-1, 4), (4, 10), (-6, -16)])

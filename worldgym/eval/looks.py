@@ -1,6 +1,7 @@
 """Metrics about looks, for any protocol over world models: named once, measured once.
 
 - `METRICS`: by the names that suites use. `Looks`: the held-out quality net and the distance behind them; numbers per clip.
+- `networks(judge, net)`: what must be hashed.
 """
 
 from __future__ import annotations
@@ -19,14 +20,22 @@ from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality
 
 JUDGE = "doom-rooms/quality-heldout"
+# An autoencoder that ranks nothing: features of the quality net are all about sharpness and find another place nearer
+# than a blurred copy of the same one.
+DISTANCE = "doom-rooms/latent-codec"
 METRICS = {
     "image_quality": Metric("higher", "Mean quality of the generated frames, by the held-out quality net, in [0, 1]."),
     "vq": Metric("higher", "WorldCompass' VQ: the same over every fourth frame (there with HPSv3)."),
-    "perceptual": Metric("lower", "Mean distance to the true frames on the held-out quality net's features, in [0, 1]."),
+    "perceptual": Metric("lower", "Mean distance to the true frames on the latent codec's features, in [0, 1], or LPIPS."),
     "dynamic_degree": Metric("higher", "Share of clips in which something moves: VBench's rule on block matching."),
     "quality_drift": Metric("lower", "Mean change of quality from the first frame to the last 16, in [0, 1]."),
 }
 AGAINST_TRUTH = ("perceptual",)
+
+
+def networks(judge: str, net: str) -> tuple[str, ...]:
+    """Names of the networks behind a judge and a distance, for their hashes; LPIPS is a package and has none here."""
+    return (judge,) if net in doors.LPIPS_TRUNKS else (judge, net)
 
 
 class Looks:
@@ -34,14 +43,14 @@ class Looks:
 
     Args:
         judge: held-out quality net, by zoo name or path.
-        net: which perceptual distance, as `worldgym.judges.perceptual.load` names them; the judge's own when not given.
+        net: which perceptual distance, as `worldgym.judges.perceptual.load` names them.
         device: where they run.
     """
 
-    def __init__(self, judge: str = JUDGE, net: str = "bundled", device: str = "cpu"):
+    def __init__(self, judge: str = JUDGE, net: str = DISTANCE, device: str = "cpu"):
         self.device = device
         self.judge = load_judge(judge, Quality, device)
-        self.distance = doors.load(net, judge, device)
+        self.distance = doors.load(net, DISTANCE, device)
 
     def measure(
         self, names: Iterable[str], frames: np.ndarray, truth: np.ndarray | None, given: int, fps: float

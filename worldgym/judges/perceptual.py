@@ -1,7 +1,7 @@
 """How far apart do two pictures look? One door for perceptual distance, and the name of what is behind it.
 
 - `load(net, bundled, device)`: a `Distance`: LPIPS where it is at hand, features of a bundled net otherwise.
-- `FeatureDistance`: on the stages of a `Quality` net. `PublishedLPIPS`: the `lpips` package.
+- `FeatureDistance`: on the stages of a `Quality` net or of a codec's encoder. `PublishedLPIPS`: the `lpips` package.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from worldgym.errors import InputError
 from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality
+from worldgym.models.codec import Block, LatentCodec, to_unit
 
 LPIPS_TRUNKS = {"lpips-vgg": ("vgg", "vgg16-397923af.pth"), "lpips-alex": ("alex", "alexnet-owt-7be5be79.pth")}
 MISSING = 'pip install "worldgym[published]" and put the trunk {file} into {folder}'
@@ -46,13 +47,13 @@ class FeatureDistance:
     without which all of them point into nearly one direction.
 
     Args:
-        net: a quality net; no gradient is taken.
+        net: has `stages(frames)`, a list of features (N, C, h, w): a `Quality` net, or `CodecStages`; no gradient is taken.
         source: its name.
     """
 
     highest = 1.0
 
-    def __init__(self, net: Quality, source: str):
+    def __init__(self, net: Quality | CodecStages, source: str):
         self.net, self.name = net, f"features of {source}"
 
     @torch.no_grad()
@@ -64,6 +65,25 @@ class FeatureDistance:
             x, y = F.normalize(x - middle, dim=1), F.normalize(y - middle, dim=1)
             parts.append((x - y).square().sum(1).mean((1, 2)) / 4)
         return torch.stack(parts).mean(0).reshape(frames.shape[:-3])
+
+
+class CodecStages:
+    """Stages of a latent codec's encoder: what an autoencoder that has seen nothing but the game keeps of a frame.
+
+    It was trained to reproduce frames, not to please or to rank: a blurred frame is near its original, another place is far.
+    """
+
+    def __init__(self, codec: LatentCodec):
+        self.codec = codec
+
+    def stages(self, frames: Tensor) -> list[Tensor]:
+        """(…, H, W, 3) uint8 -> the first and the last residual block's output, and the latents: (N, C, h, w) each."""
+        x, found = to_unit(frames.flatten(0, -4)).contiguous(memory_format=torch.channels_last), []
+        for layer in self.codec.encoder:
+            x = layer(x)
+            if isinstance(layer, Block):
+                found.append(x)
+        return [found[0], found[-1], (x - self.codec.mean[:, None, None]) / self.codec.std[:, None, None]]
 
 
 class PublishedLPIPS:
@@ -98,13 +118,13 @@ class PublishedLPIPS:
         return self.net(x, y).flatten().reshape(frames.shape[:-3])
 
 
-def load(net: str, bundled: str | Path | Quality, device: str | torch.device) -> Distance:
+def load(net: str, bundled: str | Path | Quality | LatentCodec, device: str | torch.device) -> Distance:
     """A perceptual distance.
 
     Args:
         net: "auto" (LPIPS-VGG where package and trunk are here, the bundled net otherwise), "bundled", "lpips-vgg",
-            "lpips-alex", or zoo name or path of a quality net.
-        bundled: the quality net behind "bundled": a reward takes another one than an evaluation.
+            "lpips-alex", or zoo name or path of a quality net or latent codec.
+        bundled: the net behind "bundled": a reward takes another one than an evaluation.
         device: where it runs.
 
     Raises:
@@ -118,5 +138,8 @@ def load(net: str, bundled: str | Path | Quality, device: str | torch.device) ->
     if net in LPIPS_TRUNKS:
         return PublishedLPIPS(net, device)
     source = bundled if net == "bundled" else net
-    name = str(source) if isinstance(source, (str, Path)) else "a quality net"
-    return FeatureDistance(load_judge(source, Quality, device), name)
+    found = load_judge(source, torch.nn.Module, device)
+    if not isinstance(found, (Quality, LatentCodec)):
+        raise InputError(f"a perceptual distance needs a quality net or a latent codec, but got {type(found).__name__}")
+    name = str(source) if isinstance(source, (str, Path)) else f"a {type(found).__name__}"
+    return FeatureDistance(CodecStages(found) if isinstance(found, LatentCodec) else found, name)

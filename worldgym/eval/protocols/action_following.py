@@ -16,7 +16,7 @@ from worldgym.actions import spec as action_spec
 from worldgym.eval import entries, rows
 from worldgym.eval.clips import record
 from worldgym.eval.entries import Entrant
-from worldgym.eval.looks import JUDGE, METRICS, Looks
+from worldgym.eval.looks import DISTANCE, JUDGE, METRICS, Looks, networks
 from worldgym.eval.metrics import action_following as following
 from worldgym.eval.metrics.frechet import frechet
 from worldgym.eval.metrics.psnr import psnr
@@ -41,8 +41,8 @@ class Options:
 
     quality: str = JUDGE
     """The held-out judge of frames."""
-    perceptual: str = "bundled"
-    """The perceptual distance: "bundled" (features of that judge), "lpips-alex" or "lpips-vgg"."""
+    perceptual: str = DISTANCE
+    """The perceptual distance: a latent codec or quality net by zoo name, "lpips-alex" or "lpips-vgg"."""
     fps: float = 35 / 6
     """Frames per second, for dynamic degree."""
 
@@ -76,13 +76,18 @@ class ActionFollowing(ModelProtocol):
         return [dataclasses.replace(task, extra={"donor": tasks[donor]}) for task, donor in zip(tasks, donors, strict=True)]
 
     def judges(self) -> tuple[str, ...]:
-        """The judge of actions, and where the suite asks for looks the judge of frames."""
-        return (self.suite.judge, self.options.quality) if METRICS.keys() & set(self.suite.metrics) else (self.suite.judge,)
+        """The judge of actions, and where the suite asks for looks the networks behind them."""
+        return (self.suite.judge, *(networks(self.options.quality, self.options.perceptual) if self._looks else ()))
+
+    @property
+    def _looks(self) -> bool:
+        """Does the suite name a metric of looks?"""
+        return bool(METRICS.keys() & set(self.suite.metrics))
 
     def load_judges(self) -> None:
         """The held-out judges."""
         self.judge = entries.load_judge(self.suite, self.device)
-        if self.options.quality in self.judges():
+        if self._looks:
             self.looks = Looks(self.options.quality, self.options.perceptual, self.device)
 
     def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
@@ -93,7 +98,7 @@ class ActionFollowing(ModelProtocol):
             row["features"] = rows.pack(own)
         if entrant.source != "reference":  # the true frames say nothing about themselves
             self._compare(measured, frames, np.stack([task.truth for task in tasks]))
-        if self.options.quality in self.judges():
+        if self._looks:
             self._look(entrant, measured, frames, np.stack([task.truth for task in tasks]))
         return measured
 

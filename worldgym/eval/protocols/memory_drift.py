@@ -16,7 +16,7 @@ import numpy as np
 from worldgym.errors import unknown
 from worldgym.eval import entries, rows
 from worldgym.eval.entries import Entrant
-from worldgym.eval.looks import JUDGE, METRICS, Looks
+from worldgym.eval.looks import DISTANCE, JUDGE, METRICS, Looks, networks
 from worldgym.eval.metrics import revisit_error as memory
 from worldgym.eval.metrics.drift import brightness_drift, quality_drift
 from worldgym.eval.metrics.image_quality import image_quality, qualities
@@ -40,8 +40,8 @@ class Options:
     """Frames that a model holds at once where it can't hold all."""
     context: int = 8
     """Frames carried over from window to window."""
-    perceptual: str = "bundled"
-    """The distance d: "bundled" (features of the suite's judge), "lpips-alex" or "lpips-vgg"."""
+    perceptual: str = DISTANCE
+    """The distance d: a latent codec or quality net by zoo name, "lpips-alex" or "lpips-vgg"."""
     part: int = 16
     """Frames per part of a video, for quality over time."""
 
@@ -85,8 +85,8 @@ class MemoryDrift(ModelProtocol):
         return dataclasses.replace(entrant, player=Continued(entrant.player, options.window, options.context))
 
     def judges(self) -> tuple[str, ...]:
-        """The held-out quality net."""
-        return (self.suite.judge or JUDGE,)
+        """The held-out quality net, and the net behind the distance."""
+        return networks(self.suite.judge or JUDGE, self.options.perceptual)
 
     def load_judges(self) -> None:
         """Load it, and the distance."""
