@@ -1,0 +1,196 @@
+"""What the environment costs: whole rollouts through `env.step` against the bare model loop, alternating in one run.
+
+    python benchmarks/env_overhead.py --out benchmarks/results/env-overhead-cpu.json
+
+Both sides do the same work on the model: encode the given frame, play one frame with the same key/value cache and the same
+noise, keep every log-prob (token: codes drawn from the full distribution; denoise: Flow-GRPO steps). The bare loop has no
+environment: codes and latents stay in a tensor. What it makes is compared with the environment's, code by code. The figure is
+the median over rounds of the ratio of wall times, with a 95 % bootstrap interval over rounds; 1.05 is the limit set. On a
+machine that other programs use, read the ratio of CPU times, which stands beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+import worldgym
+from worldgym.data.prompts import record_prompts
+from worldgym.envs.denoise import DenoiseVectorEnv
+from worldgym.envs.token import TokenVectorEnv
+from worldgym.errors import exit_with_sentence
+from worldgym.files import write_json
+from worldgym.models import flow
+from worldgym.models.agents import DenoiseAgent, TokenAgent
+from worldgym.models.clip_rollout import Rollout
+from worldgym.models.noise_kernels import kernel
+from worldgym.models.sampling import logprob_sum, sample
+from worldgym.models.token_decoder import TokenDecoder
+from worldgym.models.world_model import WorldModel
+from worldgym.rng import RowNoise
+from worldgym.types import Prompts
+
+STEPS = 10  # denoising steps per frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Measure the environments' share of a rollout."""
+
+    out: str = "benchmarks/results/env-overhead.json"
+    """Result file."""
+    models: tuple[str, ...] = ("doom-rooms/token-nano", "doom-rooms/diffusion-nano")
+    """Which world models."""
+    batches: tuple[int, ...] = (16, 64)
+    """Rows at once."""
+    frames: int = 2
+    """Frames in all, the given one included."""
+    rounds: int = 7
+    """Alternations."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    threads: int = 1
+    """CPU threads."""
+
+
+def through_env(world: WorldModel, env: Any) -> Callable[[], Tensor]:
+    """A rollout through `reset` and `step`: the codes or latents it made."""
+
+    def run() -> Tensor:
+        agent = TokenAgent(world.model) if world.kind == "token" else DenoiseAgent(world.model)
+        observation, _ = env.reset(seed=0, options={"prompts": list(range(env.num_envs))})
+        noise, logprobs = RowNoise(range(env.num_envs), env.device), []
+        while not env.finished:
+            action, logprob = agent.act(observation, noise)
+            observation, *_ = env.step(action)
+            logprobs.append(logprob)
+        torch.stack(logprobs, 1)
+        return env.trajectory().codes if world.kind == "token" else env.trajectory().latents
+
+    return run
+
+
+@torch.no_grad()
+def bare_token(world: WorldModel, prefix: Tensor, actions: Tensor) -> Tensor:
+    """The same with nothing but model, cache, sampling and log-probs."""
+    model, logprobs = world.model, []
+    codes = torch.stack([world.codec.encode(row) for row in prefix])
+    noise, decoder, segments = (
+        RowNoise(range(len(codes)), codes.device),
+        TokenDecoder(model, len(codes)),
+        model.segments(actions),
+    )
+    pending, played = model.sequence(codes, actions[:, :0]), [codes.flatten(1)]
+    for index in range(actions.shape[1]):
+        pending = torch.cat([pending, segments[:, index]], 1)
+        for column in noise.uniform(model.config.codes_per_frame).to(codes.device).unbind(1):
+            logits = decoder.feed(pending)
+            drawn = sample(logits, column)
+            logprobs.append(logprob_sum(logits, drawn))
+            pending = drawn[:, None]
+            played.append(pending)
+    torch.stack(logprobs, 1)
+    return torch.cat(played, 1).unflatten(1, (-1, codes.shape[2]))
+
+
+@torch.no_grad()
+def bare_denoise(world: WorldModel, prefix: Tensor, actions: Tensor, seeds: list[int]) -> Tensor:
+    """As `bare_token`."""
+    latents = torch.stack([world.codec.encode(row) for row in prefix])
+    start, noise = RowNoise(seeds, latents.device), RowNoise(range(len(latents)), latents.device)
+    rollout, step, grid = (
+        Rollout(world.model, latents, actions[:, :0], actions.shape[1] + 1),
+        kernel("flow-grpo"),
+        flow.time_grid(STEPS),
+    )
+    video, logprobs = [latents], []
+    for index in range(actions.shape[1]):
+        z, led = start.normal(*latents.shape[2:])[:, None], actions[:, index : index + 1]
+        for sigma, sigma_next in zip(grid[:-1], grid[1:], strict=True):
+            ahead = step.step(z, rollout.velocity(z, sigma, led), sigma, sigma_next)
+            z = ahead.sample(noise.normal(*latents.shape[2:])[:, None])
+            logprobs.append(ahead.logprob_sum(z))
+        video.append(z)
+        if index + 1 < actions.shape[1]:
+            rollout.append(z, led)
+    torch.stack(logprobs, 1)
+    return torch.cat(video, 1)
+
+
+def sides(world: WorldModel, prompts: Prompts, arguments: Arguments, batch: int) -> dict[str, Callable[[], Tensor]]:
+    """The two rollouts."""
+    some, common = prompts[slice(0, batch)], {"frames": arguments.frames, "device": arguments.device}
+    prefix, actions = (torch.from_numpy(x).to(arguments.device) for x in (some.prefix, some.actions))
+    if world.kind == "token":
+        env: Any = TokenVectorEnv(batch, world.codec, some, **common)
+        return {"env": through_env(world, env), "bare": lambda: bare_token(world, prefix, actions)}
+    env = DenoiseVectorEnv(batch, world.codec, some, steps=STEPS, **common)
+    seeds = list(range(batch))
+    return {"env": through_env(world, env), "bare": lambda: bare_denoise(world, prefix, actions, seeds)}
+
+
+def seconds(run: Callable[[], Tensor]) -> tuple[float, float]:
+    """Wall time of one call, the GPU's work included, and CPU time of this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measure(world: WorldModel, prompts: Prompts, arguments: Arguments, batch: int) -> dict:
+    """One row of the table."""
+    both = sides(world, prompts, arguments, batch)
+    made = {name: run() for name, run in both.items()}  # warm-up, and proof that both do the same
+    agree = float((made["env"] - made["bare"]).abs().max())
+    rounds = []
+    for number in range(arguments.rounds):
+        order = list(both) if number % 2 else list(both)[::-1]
+        rounds.append({name: seconds(both[name]) for name in order})
+    env, bare = (np.array([r[name] for r in rounds]) for name in ("env", "bare"))  # (R, 2) each
+    return {
+        "batch": batch,
+        "bare_s": float(np.median(bare[:, 0])),
+        "wall_ratio": median(env[:, 0] / bare[:, 0]),
+        "cpu_ratio": median(env[:, 1] / bare[:, 1]),
+        "largest_difference": agree,
+        "seconds": rounds,
+    }
+
+
+def median(ratios: np.ndarray) -> dict:
+    """Median over rounds and its 95 % bootstrap interval."""
+    draws = np.median(np.random.default_rng(0).choice(ratios, (10_000, len(ratios))), axis=1)
+    return {"value": float(np.median(ratios)), "interval": np.percentile(draws, [2.5, 97.5]).tolist()}
+
+
+@exit_with_sentence
+def main() -> None:
+    """The program."""
+    arguments = tyro.cli(Arguments)
+    torch.set_num_threads(arguments.threads)
+    prompts = record_prompts("doom-rooms", range(max(arguments.batches)), arguments.frames)
+    table: dict[str, list[dict]] = {}
+    for name in arguments.models:
+        world = worldgym.load(name, device=arguments.device)
+        table[name] = []
+        for batch in arguments.batches:
+            row = measure(world, prompts, arguments, batch)
+            table[name].append(row)
+            print(name, {key: value for key, value in row.items() if key != "seconds"}, flush=True)
+    hardware = {"cpu": platform.processor() or platform.machine(), "threads": arguments.threads, "device": arguments.device}
+    write_json(
+        arguments.out, {"models": table, "hardware": hardware, **dataclasses.asdict(arguments), "torch": torch.__version__}
+    )
+
+
+if __name__ == "__main__":
+    main()
