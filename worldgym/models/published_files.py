@@ -92,6 +92,29 @@ FILES = {
         "https://huggingface.co/MizzenAI/HPSv3/resolve/main/HPSv3.safetensors",
         "see the model's page (code MIT)",
     ),
+    "hpsv3-1.0.0-py3-none-any.whl": PublishedFile(
+        "HPSv3's wheel, for the instruction in it",
+        "hpsv3==1.0.0",
+        "MIT",
+        fetch="pip download --no-deps {url} -d $(dirname {path})",
+    ),
+    "videoalign_prompt_template.py": PublishedFile(
+        "VideoAlign's instruction",
+        "https://raw.githubusercontent.com/KwaiVGI/VideoAlign/main/prompt_template.py",
+        "MIT",
+    ),
+    "Qwen2-VL-7B-Instruct": PublishedFile(
+        "Qwen2-VL's tokenizer, a folder",
+        "Qwen/Qwen2-VL-7B-Instruct",
+        "Apache-2.0",
+        fetch="huggingface-cli download {url} --include '*token*' '*.json' '*.txt' --local-dir {path}",
+    ),
+    "Qwen2-VL-2B-Instruct": PublishedFile(
+        "Qwen2-VL's tokenizer, a folder",
+        "Qwen/Qwen2-VL-2B-Instruct",
+        "Apache-2.0",
+        fetch="huggingface-cli download {url} --include '*token*' '*.json' '*.txt' --local-dir {path}",
+    ),
     "VideoReward": PublishedFile(
         "VideoAlign's VideoReward, human preference of videos (Qwen2-VL-2B), a folder",
         "KwaiVGI/VideoReward",
