@@ -88,7 +88,7 @@ def test_the_command_runs_on_published_files(tmp_path):
     command = (
         f"grpo --preset rlir-token --model {base} --prompts {tmp_path / 'vpt'} --out {tmp_path / 'run'} --schedule diagonal"
     )
-    command += f" --reward idm --reward-option idm.judge={judge} --frames 3 --prompt-batch 1 --group 2 --prompt-count 2"
+    command += f" --reward idm pixel --reward-option idm.judge={judge} --frames 2 --prompt-batch 1 --group 2 --prompt-count 2"
     main([*command.split(), "--iterations", "1", "--threads", "1", "--device", "cpu"])
     trained = worldgym.load(str(tmp_path / "run"))
     assert trained.model.config.hidden == 64 and trained.codec.config.channels == codec.config.channels

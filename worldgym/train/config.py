@@ -53,7 +53,7 @@ class RunConfig(LoopConfig):
     """K per clip (diffusion)."""
     shift: float = 1.0
     """Of the grid of noise levels (diffusion)."""
-    schedule: Literal["raster", "diagonal"] = "raster"
+    schedule: Literal["raster", "diagonal", "diagonal-compat"] = "raster"
     """Order in which codes are drawn (token)."""
     iterations: int | None = None
     """Budget in iterations; a resumed run equals an uninterrupted one bit for bit (CPU, same threads)."""
