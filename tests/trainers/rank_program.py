@@ -1,7 +1,7 @@
 """One process of several: python -m torch.distributed.run --nproc-per-node 2 rank_program.py OUT TASK.
 
-- "gradient", "sharded": the loss and the first gradient of toys, written to OUT by the first process.
-- "state": what a sharded run saves and loads again, to OUT.
+- "sameness": the loss and the first gradient of toys under DDP and FSDP, written to OUT by the first process; a sharded run
+  saved and loaded again.
 - "lonely": the second process dies in its second iteration; the first one says so.
 """
 
@@ -46,30 +46,34 @@ def gradients(processes=None, micro: int = 4) -> dict[str, tuple[float, torch.Te
 def main() -> None:
     torch.set_num_threads(1)
     out, task = Path(sys.argv[1]), sys.argv[2]
-    processes = ranks("cpu", sharded=task in ("sharded", "state"))
-    if task in ("gradient", "sharded"):
-        found = gradients(processes)
-        if processes.rank == 0:
+    copied, sharded = ranks("cpu"), ranks("cpu", sharded=True)
+    if task == "sameness":
+        found = {"copied": gradients(copied), "sharded": gradients(sharded)}
+        if copied.rank == 0:
             torch.save(found, out)
-    elif task == "state":
-        config = toys.run_config(toys.files(out.parent / f"files{processes.rank}"), out)
-        first, second = (toys.learner(ranks=processes, ema=0.5) for _ in range(2))
-        first.iterate(0)
-        tensors = state.collect(first)
-        if processes.rank == 0:
-            state.save(out, tensors, first, state.Progress(1), config.fixed())
-        processes.barrier()
-        state.restore(out, second, config)
-        logs = [learner.iterate(1) for learner in (first, second)]
-        assert logs[0]["gradient"] == logs[1]["gradient"]
-        assert torch.equal(toys.weights(first.policy), toys.weights(second.policy))
+        saved_and_loaded(sharded, out.with_name("run.safetensors"))
     else:
-        learner = toys.learner(ranks=processes)
+        learner = toys.learner(ranks=copied)
         learner.iterate(0)
-        if processes.rank == 1:
+        if copied.rank == 1:
             os._exit(0)
         learner.iterate(1)
-    processes.close()
+    copied.close()
+
+
+def saved_and_loaded(processes, out: Path) -> None:
+    """A sharded run goes on after loading as it does without."""
+    config = toys.run_config(toys.files(out.parent / f"files{processes.rank}"), out)
+    first, second = (toys.learner(ranks=processes, ema=0.5) for _ in range(2))
+    first.iterate(0)
+    tensors = state.collect(first)
+    if processes.rank == 0:
+        state.save(out, tensors, first, state.Progress(1), config.fixed())
+    processes.barrier()
+    state.restore(out, second, config)
+    logs = [learner.iterate(1) for learner in (first, second)]
+    assert logs[0]["gradient"] == logs[1]["gradient"]
+    assert torch.equal(toys.weights(first.policy), toys.weights(second.policy))
 
 
 if __name__ == "__main__":

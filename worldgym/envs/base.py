@@ -139,10 +139,11 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
             return None
         return tuple(self.video()[:, -1].cpu().numpy())
 
-    def fork(self, groups: int) -> WorldModelVectorEnv:
+    def fork(self, groups: int, first: int = 0) -> WorldModelVectorEnv:
         """Continue G times from here: row b becomes rows b G to b G + G - 1 of a new environment; this one stays as it is.
 
-        Forked rows have seeds of their own, derived from their row's seed and the step.
+        Forked rows have seeds of their own, derived from their row's seed, the step and their number, which counts from
+        `first`: processes that share the members of a group give each its own numbers.
         """
         if groups < 1 or not self.steps:
             raise InputError(f"fork({groups}) needs a running episode and at least 1 group")
@@ -151,7 +152,9 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         other._rows = {name: rows.repeat_interleave(groups, 0) for name, rows in self._rows.items()}
         other._decoded = [frames.repeat_interleave(groups, 0) for frames in self._decoded]
         other._choice = [index for index in self._choice for _ in range(groups)]
-        other.seeds = [torch_seed(seed, "fork", self._step, group) for seed in self.seeds for group in range(groups)]
+        other.seeds = [
+            torch_seed(seed, "fork", self._step, group) for seed in self.seeds for group in range(first, first + groups)
+        ]
         other._bad = self._bad.clone()
         other._spaces()
         other._constants()

@@ -51,9 +51,9 @@ class SingleEnv(gym.Env):
         """Nothing is held that needs closing."""
         self.core.close()
 
-    def fork(self, groups: int) -> WorldModelVectorEnv:
+    def fork(self, groups: int, first: int = 0) -> WorldModelVectorEnv:
         """G continuations from here, as a vector environment of G rows."""
-        return self.core.fork(groups)
+        return self.core.fork(groups, first)
 
     def _adopt(self) -> None:
         self.render_mode = self.core.render_mode

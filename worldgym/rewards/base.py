@@ -132,14 +132,14 @@ class Reward:
         inside = self.unwrapped
         return getattr(inside, "core", inside)
 
-    def fork(self, groups: int) -> Reward:
+    def fork(self, groups: int, first: int = 0) -> Reward:
         """The same reward around `env.fork(groups)`."""
         inside = self.env
         while isinstance(inside, (PassiveEnvChecker, OrderEnforcing)):  # what `gymnasium.make` puts around
             inside = inside.env
         if not hasattr(inside, "fork"):
             raise InputError(f"{type(inside).__name__} between this reward and the environment cannot fork; put it outside")
-        return self._public(inside.fork(groups), **self._recorded)
+        return self._public(inside.fork(groups, first), **self._recorded)
 
     @torch.no_grad()
     def evaluate(self) -> Scored | None:

@@ -92,6 +92,6 @@ class CompositeReward(VectorWrapper):
             self.env.spec, CompositeReward, {"weights": self.weights, "spread": self.spread, "clip": self.limit}
         )
 
-    def fork(self, groups: int) -> CompositeReward:
+    def fork(self, groups: int, first: int = 0) -> CompositeReward:
         """The same composition around `env.fork(groups)`."""
-        return CompositeReward(self.env.fork(groups), self.weights, self.spread, self.limit)
+        return CompositeReward(self.env.fork(groups, first), self.weights, self.spread, self.limit)

@@ -112,8 +112,8 @@ def _behind_prefix(env: Any, agent: Any, task: Task) -> tuple[Any, Any, dict[str
     noise = RowNoise([torch_seed(task.seed, "prefix", row) for row in firsts], core.device)
     while core.clip < task.clips.start:
         observation = core.step(agent.act(observation, noise)[0])[0]
-    members = len(task.layout.members)
-    env, agent = env.fork(members), agent.fork(members)
+    members = task.layout.members
+    env, agent = env.fork(len(members), members.start), agent.fork(len(members))
     return env, agent, env.unwrapped.observation()
 
 
