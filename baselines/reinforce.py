@@ -33,15 +33,15 @@ class Arguments:
     """Where to start."""
     source: str = "doom-rooms"
     """Prompts: a folder of recorded clips (their training seeds), or the game itself."""
-    prompts: int = 8
-    """Per iteration."""
-    group: int = 6
+    prompts: int = 4
+    """How many, the same in every iteration."""
+    group: int = 12
     """G rollouts per prompt."""
     frames: int = 2
     """T, the given frame included."""
     iterations: int = 40
     """Updates."""
-    lr: float = 5e-4
+    lr: float = 1e-3
     """Of Adam."""
     seed: int = 0
     """Of everything random."""
@@ -52,7 +52,7 @@ class Arguments:
 def rollout(env: gym.vector.VectorEnv, agent: TokenAgent, seed: int, group: int) -> tuple[torch.Tensor, torch.Tensor]:
     """One episode in every row: reward (B,), and what each generated frame is worth (B, T-1)."""
     rows = env.unwrapped.num_envs
-    observation, _ = env.reset(seed=seed, options={"group_size": group})
+    observation, _ = env.reset(seed=seed, options={"prompts": range(rows // group), "group_size": group})
     noise, finished = RowNoise(range(seed, seed + rows)), False
     while not finished:
         action, _ = agent.act(observation, noise)

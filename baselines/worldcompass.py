@@ -5,8 +5,8 @@ hardware  not yet measured
 time      not yet measured
 expected  not yet measured; the paper's HY-WorldPlay goes from 22 % to 58 % in composite, from 62 % to 69 % in basic actions
 
-An iteration plays every prompt once up to clip k (k = 1, 2, … N in turn: the length curriculum), then G candidates for clip
-k from there through env.fork, with the weights of a slow average of the policy and the plain ODE. Each reward is normalised
+An iteration plays every prompt once up to clip k (k = 1, 2, … N in turn: the length curriculum; a clip is 4 frames), then G
+candidates for clip k from there through env.fork, with the weights of a slow average of the policy and the plain ODE. Each reward is normalised
 on its own, the best and the worst three of twelve are kept, noised again, and the velocity is pulled to the good and pushed
 from the bad.
 
@@ -68,6 +68,7 @@ def build(arguments: Arguments, world) -> Nft:
     config = NftConfig(
         seed=arguments.seed,
         level="clip",
+        span=4 if arguments.frames > 4 else 1,  # frames that are compared together, as the paper's clip of 4 latents
         curriculum="cycle",
         terms="each",
         advantage="global",
