@@ -6,9 +6,9 @@ time      not yet measured
 expected  not yet measured; the paper's HY-WorldPlay goes from 22 % to 58 % in composite, from 62 % to 69 % in basic actions
 
 An iteration plays every prompt once up to clip k (k = 1, 2, … N in turn: the length curriculum; a clip is 4 frames), then G
-candidates for clip k from there through env.fork, with the weights of a slow average of the policy and the plain ODE. Each reward is normalised
-on its own, the best and the worst three of twelve are kept, noised again, and the velocity is pulled to the good and pushed
-from the bad.
+candidates for clip k from there through env.fork, with the weights of a slow average of the policy and the plain ODE. Each
+reward is normalised on its own, the best and the worst three of twelve are kept, noised again, and the velocity is pulled to
+the good and pushed from the bad.
 
 As released: group 12, best of 6, weights 2 : 1, advantage clip 2, half of the noise levels, old policy min(.9, .2 + .01
 step), gradient clip 2, three updates per iteration. The released second reward is drift; here it is the paper's visual
