@@ -169,7 +169,7 @@ class Learner:
         order = list(range(count))
         if config.minibatches > 1:
             order = generator(config.seed, "minibatches", iteration, epoch).permutation(count).tolist()
-        for part in shares(order, config.minibatches):
+        for part in map(sorted, shares(order, config.minibatches)):  # neighbours share their prompt: read it once
             yield [part[i : i + config.micro] for i in range(0, len(part), config.micro)]
 
     def step(self) -> float:
