@@ -1,5 +1,6 @@
 """VPT's inverse dynamics model: the published network number by number, its file, its labels, its use as a reward."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -197,3 +198,17 @@ def test_resizing_takes_the_middle_pixel_of_three_and_mixes_rows():
     picture[0, 4], picture[1, 4], picture[0, 3] = 160, 80, 255
     small = resize(picture, 128, 128)
     assert small[0, 1].tolist() == [round(160 * 5 / 8 + 80 * 3 / 8)] * 3 and small[0, 0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "digest"),
+    [
+        ((224, 384), (128, 128), "9a0f950639e4fe17"),
+        ((360, 640), (128, 128), "0d55e3cdb968b052"),
+        ((360, 640), (224, 384), "bcedb47314d9968f"),
+    ],
+)
+def test_resized_noise_is_opencvs_to_the_byte(before, after, digest):
+    """The digests are those of OpenCV 5.0's INTER_LINEAR on the same noise."""
+    noise = torch.randint(0, 256, (*before, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert hashlib.sha256(resize(noise, *after).numpy().tobytes()).hexdigest().startswith(digest)
