@@ -133,7 +133,7 @@ def test_a_reward_that_is_no_number_stops_before_anything_moves():
 def test_a_gradient_that_is_no_number_stops_before_anything_moves():
     learner = toys.learner("token")
     backward = learner.ranks.backward
-    learner.ranks.backward = lambda loss, last: backward(loss * torch.inf, last)
+    learner.ranks.backward = lambda loss: backward(loss * torch.inf)
     before = toys.weights(learner.policy).clone()
     with pytest.raises(InputError, match="gradient's norm"):
         learner.iterate(0)
