@@ -20,6 +20,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -202,7 +204,7 @@ def main() -> None:
     trl_trainer(arguments, world, tokens, after_step).train()
     kept = np.array(pairs[arguments.warmup :])
     result = {
-        "command": f"python benchmarks/grpo_vs_trl.py --prompts {arguments.prompts} --group {arguments.group}",
+        "command": "python benchmarks/grpo_vs_trl.py " + shlex.join(sys.argv[1:]),
         "settings": dataclasses.asdict(arguments) | {"out": None},
         "prompt_tokens": tokens.shape[1],
         "sampled_tokens": world.model.config.codes_per_frame * arguments.prompts * arguments.group,
