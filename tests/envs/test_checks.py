@@ -2,11 +2,13 @@
 
 import re
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
-from env_toys import denoise_env, diffusion_model, token_env, token_model
+from env_toys import denoise_env, diffusion_model, prompts, token_env, token_model
 
-from worldgym.envs.checks import check_agent, check_reward
+from worldgym.envs.checks import check_agent, check_model, check_reward, check_world
 from worldgym.models.agents import DenoiseAgent, TokenAgent
 from worldgym.rewards import PixelReward, Reward
 
@@ -92,3 +94,89 @@ def test_a_reward_of_the_wrong_shape_is_refused_at_once():
 
 def test_pixel_reward_passes():
     assert check_reward(PixelReward(denoise_env(2), perceptual=None)) == []
+
+
+class Copier:
+    """Shows the action in every made frame; `kind` is its fault."""
+
+    def __init__(self, kind: str = "fine"):
+        self.kind, self.calls = kind, 0
+
+    def generate(self, prefix, actions, seeds):
+        self.calls += 1
+        made = np.repeat(prefix[:, -1:], actions.shape[1] + 1, axis=1)
+        if self.kind != "deaf":
+            made[:, 1:] = actions.sum(-1)[..., None, None, None].astype(np.uint8)
+        if self.kind == "random":
+            made[:, 1:] += np.uint8(self.calls)
+        if self.kind == "neighbours":
+            made[:, 1:] += np.uint8(len(made))
+        if self.kind == "forgets":
+            made[:, 0] = 255 - made[:, 0]
+        return made.astype(np.float32) if self.kind == "dtype" else made
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("random", "other frames for the same seeds"),
+        ("neighbours", "differently alone and in a batch"),
+        ("forgets", "given frames come back changed"),
+        ("deaf", "same frames for other actions"),
+        ("dtype", "gave float32 frames"),
+    ],
+)
+def test_bad_models_are_told_why(kind: str, sentence: str):
+    assert check_model(Copier(), prompts()) == []
+    found = check_model(Copier(kind), prompts())
+    assert sentence in found[0] and len(found) == (2 if kind == "random" else 1)
+
+
+class Counter(gym.Env):
+    """A world that shows the sum of its actions; `kind` is its fault."""
+
+    def __init__(self, kind: str = "fine"):
+        self.kind, self.total, self.action_space = kind, 0, gym.spaces.MultiDiscrete([3, 3])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if self.kind != "keeps":
+            self.total = 0
+        return self._frame(), {} if self.kind == "poseless" else {"pose": np.zeros(6)}
+
+    def step(self, action):
+        self.total += 0 if self.kind == "still" else int(action.sum()) + 1
+        return self._frame(), 0.0, False, False, {"pose": np.zeros(6)}
+
+    def snapshot(self):
+        return self.total
+
+    def restore(self, state):
+        self.total = 0 if self.kind == "forgets" else state
+
+    def _frame(self):
+        return np.full((4, 4, 1 if self.kind == "grey" else 3), self.total % 256, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("keeps", "same seed and actions gave other frames"),
+        ("poseless", r'info\["pose"\] must hold 6 finite numbers'),
+        ("still", "no pixel changed in 8 random actions"),
+        ("forgets", r"after restore\(snapshot\(\)\)"),
+        ("grey", r"a frame is \(H, W, 3\) uint8"),
+    ],
+)
+def test_bad_worlds_are_told_why(kind: str, sentence: str):
+    assert check_world(Counter()) == []
+    found = check_world(Counter(kind))
+    assert len(found) == 1 and re.search(sentence, found[0])
+
+
+def test_the_game_passes():
+    game = gym.make("worldgym/DoomRooms-Game-v0").unwrapped
+    try:
+        assert check_world(game) == []
+    finally:
+        game.close()
