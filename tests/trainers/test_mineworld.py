@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from worldgym.actions import MINECRAFT
+from worldgym.envs.prompt_source import find_prompts
 from worldgym.envs.token import TokenEnv, TokenVectorEnv
 from worldgym.models.agents import TokenAgent
 from worldgym.models.world_model import WorldModel
@@ -51,6 +53,15 @@ def test_the_single_environment_speaks_numpy():
     observation, _ = single.reset(seed=0)
     assert observation["prefix"].shape == (1, 8, 12, 3) and observation["actions"].shape == (FRAMES - 1, 11)
     assert single.action_space.n == 50
+
+
+def test_a_folder_of_recordings_prompts_an_environment(tmp_path):
+    recording_toys.recording(tmp_path, "clip_0")
+    recording_toys.recording(tmp_path, "clip_1", raw=recording_toys.steps(40, seed=9))
+    found = find_prompts(str(tmp_path), None, FRAMES, 1)
+    assert found.prefix.shape == (2, 1, 224, 384, 3) and found.actions.shape == (2, FRAMES - 1, 11)
+    MINECRAFT.check(found.actions)
+    assert (found.actions[0] != found.actions[1]).any()
 
 
 def test_one_iteration_of_rlirs_preset():

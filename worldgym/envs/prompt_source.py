@@ -12,14 +12,15 @@ from worldgym.data.splits import seeds as split_seeds
 from worldgym.errors import InputError
 from worldgym.types import Prompts
 
-COUNT = 64  # prompts rendered from the game when no seeds are given
+COUNT = 64  # prompts rendered from the game when no seeds are given, or recordings read from a folder
 
 
 def find_prompts(source: str | Prompts, seeds: Sequence[int] | None, frames: int, prefix: int) -> Prompts:
     """Prompts from a world's name, a clip store's folder, or as they are.
 
     Args:
-        source: "doom-rooms": rendered from the game; a folder: the first frames of its training clips; or `Prompts`.
+        source: "doom-rooms": rendered from the game; a clip store's folder: the first frames of its training clips; a folder
+            of Minecraft recordings (mp4 and jsonl): the first frames of its first 64; or `Prompts`.
         seeds: world seeds of the prompts to render; the first training seeds when left out.
         frames: T, prefix included.
         prefix: P frames that are given.
@@ -28,6 +29,8 @@ def find_prompts(source: str | Prompts, seeds: Sequence[int] | None, frames: int
         return _fitting(source, frames, prefix)
     if (Path(source) / "manifest.json").is_file():
         return _stored(str(source), frames, prefix)
+    if next(Path(source).glob("*.mp4"), None):
+        return _minecraft(str(source), frames, prefix)
     return _recorded(source, tuple(seeds or split_seeds("train", 0, COUNT)), frames, prefix)
 
 
@@ -36,6 +39,13 @@ def _recorded(world: str, seeds: tuple[int, ...], frames: int, prefix: int) -> P
     from worldgym.data.prompts import record_prompts  # the engine is loaded only where the game is played
 
     return record_prompts(world, seeds, frames, prefix)
+
+
+@functools.lru_cache(maxsize=2)
+def _minecraft(folder: str, frames: int, prefix: int) -> Prompts:
+    from worldgym.data.vpt import validation_prompts  # the video library is loaded only where videos are read
+
+    return validation_prompts(folder, COUNT, frames, prefix)
 
 
 def _stored(folder: str, frames: int, prefix: int) -> Prompts:
