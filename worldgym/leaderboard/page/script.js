@@ -129,7 +129,8 @@ function fill(board) {
   const rows = shownEntries(board).map(entry => make("tr", { class: entry.reference ? "reference" : "", "data-entry": entry.slug },
     make("td", { title: tied(entry) ? "tied: intervals overlap" : "" }, entry.rank === null ? "–" : `${entry.rank}${tied(entry) ? "=" : ""}`),
     make("td", { class: "name" }, make("a", { href: address(board, entry) }, entry.name),
-      make("span", { class: "span" }, `${entry.kind}, ${entry.runs.length} seed${entry.runs.length > 1 ? "s" : ""}`
+      make("span", { class: "span" }, `${entry.kind}, ${entry.runs.length} seed${entry.runs.length > 1 ? "s" : ""}, `
+        + `${entry.runs.reduce((sum, run) => sum + run.clips, 0)} clips`
         + (entry.failed ? `, failed on ${entry.failed} clips` : ""))),
     ...board.metrics.map((m, i) => cell(entry.scores[m.name], ranges[i]))));
   const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
