@@ -2,11 +2,11 @@
 
     python benchmarks/env_overhead.py --out benchmarks/results/env-overhead-cpu.json
 
-Both sides do the same work on the model (env and bare loop make equal codes and latents): encode the given frame, play one frame with the same key/value cache and the same
+Both sides do the same work on the model: encode the given frame, play one frame with the same key/value cache and the same
 noise, keep every log-prob (token: codes drawn from the full distribution; denoise: Flow-GRPO steps). The bare loop has no
-environment: codes and latents stay in a tensor. What it makes is compared with the environment's, code by code. The figure is
-the median over rounds of the ratio of wall times, with a 95 % bootstrap interval over rounds; 1.05 is the limit set. On a
-machine that other programs use, read the ratio of CPU times, which stands beside it.
+environment: codes and latents stay in a tensor. "largest_difference" says how far apart the two results are. The figure is the
+median over rounds of the ratio of wall times, with a 95 % bootstrap interval over rounds; 1.05 is the limit set. On a machine
+that other programs use, read the ratio of CPU times, which stands beside it.
 """
 
 from __future__ import annotations

@@ -227,3 +227,22 @@ def test_agents_refuse_bad_use():
     env = denoise_env(2)
     with pytest.raises(InputError, match="noise has 3 rows"):
         DenoiseAgent(diffusion_model()).act(env.reset(seed=0)[0], RowNoise(range(3)))
+
+
+def test_a_token_fork_shares_the_prefix():
+    """As above, in tokens that enter the model: two frames of one row, then one frame of five rows."""
+    env, agent, groups = token_env(1), TokenAgent(token_model()), 5
+    fed = []
+    handle = agent.model.model.embed_tokens.register_forward_hook(lambda _, inputs, out: fed.append(tuple(out.shape[:2])))
+    try:
+        observation, _ = env.reset(seed=2, options={"clip": 2})
+        for _ in range(2 * env.steps_per_clip):
+            observation, *_ = env.step(agent.act(observation, RowNoise([0]))[0])
+        before = len(fed)
+        branches = env.fork(groups)
+        play(branches, agent.fork(groups), RowNoise(range(groups)), branches.observation())
+    finally:
+        handle.remove()
+    assert {rows for rows, _ in fed[:before]} == {1} and before == 2 * 12
+    assert [rows for rows, _ in fed[before:]] == [groups] * 12  # no token of the past enters again
+    assert sum(tokens for _, tokens in fed[before:]) == agent.model.config.stride

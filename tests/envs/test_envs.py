@@ -277,6 +277,7 @@ def test_bad_token_actions(action: torch.Tensor, sentence: str):
         (torch.zeros(2, 3, 3, 4), r"but this step takes \(2, 1, 3, 3, 4\)"),
         (torch.zeros(2, 1, 3, 3, 4, dtype=torch.int64), "floating-point latents"),
         (torch.full((2, 1, 3, 3, 4), torch.nan), "not a finite number"),
+        (torch.zeros(2, 1, 3, 3, 4, device="meta"), "the actions are on meta, but this environment is on cpu"),
     ],
 )
 def test_bad_denoise_actions(action: torch.Tensor, sentence: str):
