@@ -63,7 +63,7 @@ def main() -> None:
 
 def saved_and_loaded(processes, out: Path) -> None:
     """A sharded run goes on after loading as it does without."""
-    config = toys.run_config(toys.files(out.parent / f"files{processes.rank}"), out)
+    config = toys.run_config(out.parent, out)
     first, second = (toys.learner(ranks=processes, ema=0.5) for _ in range(2))
     first.iterate(0)
     tensors = state.collect(first)
