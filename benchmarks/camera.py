@@ -3,7 +3,7 @@
     python benchmarks/camera.py --out benchmarks/results/camera.json
 
 The clips of the suite interaction-following-doom-rooms-v1 under another seed than any run of it: basic and composite actions
-over a short, middle and long horizon, labels from true poses. Sources: the true frames and, where asked for, those after codecs.
+over a short, middle and long horizon, labels from true poses. Sources: the true frames and, if asked for, those after codecs.
 Intervals: 95 %, percentile bootstrap over clips.
 """
 
