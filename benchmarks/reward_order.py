@@ -11,6 +11,8 @@ the kinds that it claims. Intervals: 95 %, normal, over clips.
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -22,10 +24,11 @@ from worldgym import rewards
 from worldgym.data.degradations import DEGRADATIONS
 from worldgym.data.prompts import counterfactual
 from worldgym.data.splits import seeds
-from worldgym.errors import exit_with_sentence
+from worldgym.errors import InputError, exit_with_sentence
+from worldgym.eval import provenance
 from worldgym.files import write_json
 from worldgym.rewards import Reward
-from worldgym.worlds.recorder import Recorder
+from worldgym.worlds.recorder import Play, Recorder
 
 FRAMES = 16
 FIRST_SEED = 950_000_000
@@ -40,7 +43,7 @@ class Arguments:
     clips: int = 64
     """Clips of 16 frames."""
     rewards: tuple[str, ...] = ()
-    """Rewards by class name; all that claim something when not given."""
+    """Rewards by class name; all that claim something when not given. Rows of others in the result file stay."""
 
 
 def record(clips: int) -> dict[str, torch.Tensor]:
@@ -48,8 +51,7 @@ def record(clips: int) -> dict[str, torch.Tensor]:
     recorder = Recorder("doom-rooms")
     try:
         plays = [recorder.play(seed, FRAMES) for seed in seeds("test", FIRST_SEED, clips)]
-        others = [plays[(i + 1) % clips].clip.actions for i in range(clips)]
-        shuffled = [counterfactual(recorder, play, 0, actions) for play, actions in zip(plays, others, strict=True)]
+        shuffled = [others(recorder, plays, index) for index in range(clips)]
     finally:
         recorder.close()
     truth = torch.from_numpy(np.stack([play.clip.frames for play in plays]))
@@ -62,6 +64,16 @@ def record(clips: int) -> dict[str, torch.Tensor]:
     for frames in found.values():
         frames[:, 0] = truth[:, 0]  # the given frame is what it is
     return {**found, "actions": torch.from_numpy(np.stack([play.clip.actions for play in plays]))}
+
+
+def others(recorder: Recorder, plays: list[Play], index: int) -> np.ndarray:
+    """(T, H, W, 3) from a clip's start under the actions of the next clip that don't end the map."""
+    for step in range(1, len(plays)):
+        try:
+            return counterfactual(recorder, plays[index], 0, plays[(index + step) % len(plays)].clip.actions)
+        except InputError:  # walked into the room that ends the episode
+            continue
+    raise InputError(f"no other clip's actions can be played from the start of clip {index}; record more clips")
 
 
 def damaged(frames: torch.Tensor, name: str, severity: float) -> torch.Tensor:
@@ -104,20 +116,28 @@ def interval(values: torch.Tensor) -> list[float]:
     return [float(values.mean()) - half, float(values.mean()) + half]
 
 
+def begun(path: Path, about: dict) -> dict:
+    """What an earlier run on the same clips found, to be completed."""
+    earlier = json.loads(path.read_text()) if path.is_file() else {}
+    same = all(earlier.get(key) == value for key, value in about.items())
+    return {**about, "rewards": earlier["rewards"] if same else {}}
+
+
 @exit_with_sentence
 def main() -> None:
     """The program."""
     arguments = tyro.cli(Arguments)
     clips = record(arguments.clips)
     env = gym.make_vec("worldgym/DoomRooms-Denoise-v0", num_envs=1, prompt_seeds=[0])
-    result: dict = {"clips": arguments.clips, "first_seed": FIRST_SEED, "rewards": {}}
+    result = begun(Path(arguments.out), {"clips": arguments.clips, "first_seed": FIRST_SEED})
     for cls in claiming(arguments.rewards):
         reward = cls(env)
         table = summary(scores(reward, clips))
         name = cls.__name__
-        result["rewards"][name] = {"claims": list(cls.claims), "note": reward.note, "kinds": table}
+        made = {"commit": provenance.commit(), "versions": provenance.versions(), "hardware": provenance.hardware("cpu")}
+        result["rewards"][name] = {"claims": list(cls.claims), "note": reward.note, "kinds": table, "run": made}
+        write_json(arguments.out, result)
         print(f"{name:28s}" + "  ".join(f"{kind} {row['mean']:.3f}" for kind, row in table.items()))
-    write_json(arguments.out, result)
 
 
 if __name__ == "__main__":
