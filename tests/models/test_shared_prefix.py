@@ -16,6 +16,15 @@ def model():
     return TokenModel(config).double()
 
 
+@pytest.mark.parametrize("frames", [2, 3])
+def test_one_code_per_frame(frames):
+    torch.manual_seed(0)
+    tiny = TokenModel(TokenConfig(codes=2, codes_per_frame=1, hidden=16, mlp=16, heads=2, layers=1, max_frames=3)).double()
+    codes, actions = torch.tensor([[0, 0, 1], [0, 0, 0]])[:, :frames, None], torch.zeros(2, frames - 1, len(DOOM.sizes)).long()
+    single = torch.cat([tiny.predictions(codes[row : row + 1], actions[row : row + 1]) for row in (0, 1)])
+    torch.testing.assert_close(tiny.predictions(codes, actions), single, atol=1e-6, rtol=0)  # the kernel's exp
+
+
 def batch(groups, size, frames, common, seed=0):
     """Codes (groups * size, frames, 6) that share their first `common` frames in each group, and actions."""
     draw = torch.Generator().manual_seed(seed)

@@ -67,9 +67,11 @@ def hidden_states(body: nn.Module, tokens: Tensor, cut: int, groups: int) -> Ten
     Args:
         body: a `Llama`.
         tokens: (B, N) int64, equal inside a group up to `cut`.
-        cut: 1 to N - 1.
+        cut: 1 to N.
         groups: G, divides B.
     """
     past = Past(groups)
-    common = body(tokens[::groups, :cut], past, 0)
-    return torch.cat([common.repeat_interleave(groups, 0), body(tokens[:, cut:], past, cut)], 1)
+    common = body(tokens[::groups, :cut], past, 0).repeat_interleave(groups, 0)
+    if cut == tokens.shape[1]:  # one code per frame: the last one is predicted from what is common
+        return common
+    return torch.cat([common, body(tokens[:, cut:], past, cut)], 1)
