@@ -1,9 +1,10 @@
 """REINFORCE on a world model: the template for an optimizer of your own. Copy the file and change `update`.
 
 command   python baselines/reinforce.py --out reinforce.safetensors
-hardware  not yet measured
-time      not yet measured
-expected  not yet measured
+hardware  1 thread of an AMD EPYC, shared with other programs
+time      34 s of CPU time
+expected  reward from 0.631 (first 10 iterations) to 0.730 (last 10), seed 0; 95 % bootstrap interval of the difference over
+          iterations [0.085, 0.112]; the judged reward on its own two prompts, no statement about others
 
 The world model is the agent: one step of the environment is one code of a picture. A reward says how many
 of the given actions the finished video shows; rollouts of one prompt are compared with each other.
@@ -33,9 +34,9 @@ class Arguments:
     """Where to start."""
     source: str = "doom-rooms"
     """Prompts: a folder of recorded clips (their training seeds), or the game itself."""
-    prompts: int = 4
+    prompts: int = 2
     """How many, the same in every iteration."""
-    group: int = 12
+    group: int = 8
     """G rollouts per prompt."""
     frames: int = 2
     """T, the given frame included."""

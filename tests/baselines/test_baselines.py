@@ -95,7 +95,7 @@ def test_the_others_run_one_iteration(name, tmp_path):
     module = program(name)
     more = {"best_of": 0, "group": 3} if name == "worldcompass" else {}
     path = str(tmp_path / "model.safetensors")
-    assert len(module.train(module.Arguments(**{**TINY, **more}, prompt_batch=1, out=path))) == 1
+    assert len(module.train(module.Arguments(**{**TINY, **more}, prompts=toy_prompts(), prompt_batch=1, out=path))) == 1
     worldgym.load(path)
 
 
