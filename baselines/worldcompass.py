@@ -30,7 +30,8 @@ from worldgym.trainers.config import NftConfig
 from worldgym.trainers.nft import Nft
 from worldgym.trainers.policy import Policy
 
-SHOWN = ("reward", "terms/interaction_following", "terms/visual_quality", "moved", "clips_per_second")
+TERMS = (InteractionFollowingReward.name, VisualQualityReward.name)
+SHOWN = ("reward", *(f"terms/{name}" for name in TERMS), "moved", "clips_per_second")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,7 @@ def build(arguments: Arguments, world) -> Nft:
         steps=arguments.denoise_steps,
     )
     env = VisualQualityReward(InteractionFollowingReward(env, due="clip"), due="clip")
-    weights = {InteractionFollowingReward.name: 2.0, VisualQualityReward.name: 1.0}
+    weights = dict(zip(TERMS, (2.0, 1.0), strict=True))
     return Nft(env, Policy(world, NoiseKernel("ode")), config, weights=weights)
 
 

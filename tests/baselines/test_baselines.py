@@ -78,7 +78,7 @@ def reinforce():
 
 def test_the_template_learns_and_its_model_loads(reinforce, tmp_path):
     path = str(tmp_path / "model.safetensors")
-    rewards = reinforce.train(reinforce.Arguments(**TINY, prompts=2, source=toy_prompts(), out=path))
+    rewards = reinforce.train(reinforce.Arguments(**{**TINY, "group": 8}, prompts=2, source=toy_prompts(), out=path))
     assert len(rewards) == 1 and 0 <= rewards[0] <= 1
     before, after = (worldgym.load(name).model.state_dict() for name in ("doom-rooms/token-nano", path))
     assert any(not torch.equal(before[name], after[name]) for name in before)
