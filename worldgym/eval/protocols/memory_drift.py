@@ -109,9 +109,13 @@ class MemoryDrift(ModelProtocol):
             own |= self._memory(frames[index], apart[index], pairs)
             if entrant.source == "reference":  # the true frames say nothing about their distance to themselves
                 own |= dict.fromkeys(("revisit_error", "first_visit_error", "brightness_drift"), np.nan)
-            row = {"revisits": " ".join(map(str, pairs[:, 1])), "quality": rows.pack(quality[index])}
+            row = {**self.given(entrant.name, task), "quality": rows.pack(quality[index])}
             found.append({**row, "scores": {name: rows.number(value) for name, value in own.items()}})
         return found
+
+    def given(self, name: str, task: Task) -> Row:
+        """The frames at which the camera is back."""
+        return {"revisits": " ".join(map(str, task.extra["revisits"][:, 1]))}
 
     def _memory(self, frames: np.ndarray, apart: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
         """Numbers of one clip: frames (T, H, W, 3), distances to the truth (T,), pairs (R, 2)."""
