@@ -1,15 +1,24 @@
 """Stock Stable-Baselines3 PPO steers a frozen world model: its noise (`NoiseSteering`) or its choice of codes (`TopKToken`).
 
-    python baselines/sb3_steering.py --view noise --out runs/sb3-noise
-    python baselines/sb3_steering.py --view token --out runs/sb3-token
+    python baselines/sb3_steering.py --view noise --steps 2560 --out runs/sb3-noise
+    python baselines/sb3_steering.py --view token --steps 10080 --episodes 24 --out runs/sb3-token
 
-The optimizer never sees the world model; it sees a bounded box, or k choices, and a vector of numbers. Reward: `PixelReward`
-without its perceptual part, minus the mean absolute error to what truly happened, on one generated frame of 2 fixed prompts,
-the same before, during and after training: this shows that the road works, not that anything generalises. Needs
-`pip install -e ".[sb3]"`. SB3's own logging goes to `progress.csv` of the out folder, the curve to `curve.png`, figures to
-`result.json`.
+The optimizer never sees the world model; it sees a bounded box of 1,344 numbers, or 256 choices, and a vector of numbers.
+Reward of the noise view: `PixelReward` without its perceptual part, minus the mean absolute error to what truly happened, on
+one frame that is made in one step. Of the token view: `VisualQualityReward`, on one frame of 84 codes; a uniform choice among
+the 256 likeliest codes is where it starts. 2 fixed prompts, the same before, during and after: this shows that the road works,
+not that anything generalises. Needs `pip install -e ".[sb3]"`. SB3's own logging goes to `progress.csv` of the out folder, the
+curve to `curve.png`, figures to `result.json`.
 
-EXPECTED
+Measured on a busy 2-core CPU (AMD EPYC), 1 thread, seed 0, stochastic policy, episodes with the same seeds before and after,
+95 % bootstrap intervals over episodes:
+
+| view | steps | CPU time | before | after | gain, paired |
+| --- | --- | --- | --- | --- | --- |
+| noise | 2,560 (32 episodes measured) | 90 s | -.1395 [-.1483, -.1302] | -.1376 [-.1463, -.1283] | +.0020 [+.0018, +.0021] |
+| token | 10,080 (24 episodes measured) | 42 s | .756 [.723, .786] | .738 [.709, .765] | -.018 [-.064, +.031] |
+
+So the noise view learns, little but surely, in so few steps; the token view shows no gain after 120 episodes, and needs more.
 """
 
 from __future__ import annotations
@@ -33,7 +42,7 @@ import worldgym  # noqa: F401  (registers the ids)
 from worldgym.envs.steering import FlatObservation, NoiseSteering, TopKToken
 from worldgym.errors import exit_with_sentence
 from worldgym.files import write_json
-from worldgym.rewards import PixelReward
+from worldgym.rewards import PixelReward, VisualQualityReward
 
 PROMPTS = (3, 5)  # world seeds of the training split
 
@@ -58,22 +67,22 @@ def make(view: str) -> gym.Env:
     """A world-model environment, its reward, the frozen model, numbers for a stock policy."""
     common = {"prompt_seeds": list(PROMPTS), "frames": 2}
     if view == "noise":
-        env = gym.make("worldgym/DoomRooms-Denoise-v0", steps=4, **common)
+        env = gym.make("worldgym/DoomRooms-Denoise-v0", steps=1, **common)
         env = NoiseSteering(PixelReward(env, perceptual=None), "doom-rooms/diffusion-nano", "flow-grpo", scale=2.0)
     else:
         env = gym.make("worldgym/DoomRooms-Token-v0", **common)
-        env = TopKToken(PixelReward(env, perceptual=None), "doom-rooms/token-nano", k=8)
+        env = TopKToken(VisualQualityReward(env), "doom-rooms/token-nano", k=256)
     return Monitor(FlatObservation(env, ["actions", "step"]))
 
 
 def learner(view: str, env: gym.Env, seed: int) -> PPO:
     """SB3's PPO; episodes are short and paid at their end, hence no discount and no bootstrapping along the way."""
     common = {"gamma": 1.0, "gae_lambda": 1.0, "seed": seed, "device": "cpu", "verbose": 0}
-    if view == "noise":  # 4 steps per episode; a standard deviation of .5 is the kernel's own noise at scale 2
+    if view == "noise":  # 1 step per episode; a standard deviation of .5 is the kernel's own noise at scale 2
         policy = {"log_std_init": float(np.log(0.5)), "net_arch": [32]}
-        return PPO("MlpPolicy", env, n_steps=512, batch_size=128, learning_rate=1e-3, policy_kwargs=policy, **common)
+        return PPO("MlpPolicy", env, n_steps=256, batch_size=64, learning_rate=2e-3, policy_kwargs=policy, **common)
     return PPO(  # 84 steps per episode
-        "MlpPolicy", env, n_steps=84 * 8, batch_size=84 * 2, learning_rate=1e-3, policy_kwargs={"net_arch": [32]}, **common
+        "MlpPolicy", env, n_steps=84 * 8, batch_size=84 * 4, learning_rate=3e-3, policy_kwargs={"net_arch": [32]}, **common
     )
 
 
@@ -120,7 +129,7 @@ def draw_curve(path: Path, episodes: list[tuple[int, float]], view: str) -> None
     figure, axes = plt.subplots(figsize=(6, 3.2), dpi=100)
     axes.plot(steps, rewards, ".", color="0.75", markersize=2)
     axes.plot(steps[width - 1 :], np.convolve(rewards, np.ones(width) / width, "valid"), color="tab:blue")
-    axes.set(xlabel="environment steps", ylabel="reward: - mean |x - truth|", title=f"SB3 PPO on {view} steering")
+    axes.set(xlabel="environment steps", ylabel="reward of an episode", title=f"SB3 PPO on {view} steering")
     figure.tight_layout()
     figure.savefig(path)
 
