@@ -1,5 +1,6 @@
 """One finished run of the toy suite, for tests that only read its files."""
 
+import contextlib
 import hashlib
 
 import pytest
@@ -36,17 +37,31 @@ def toy_suite(folder):
     return str(path)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """Folder of a run of the toy suite with saved clips: truth, shuffled, toy/good, toy/sloppy, last-frame; its suite."""
+@contextlib.contextmanager
+def _toys_for_models():
+    """The zoo holds the toys; only ever around one test, so that no other test meets them."""
     from worldgym.models import zoo
 
-    folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "load", load)
         patch.setattr(entries, "weights", lambda name: hashlib.sha256(load(name) and name.encode()).hexdigest())
         patch.setattr(action_following, "record", record)
         patch.setattr(provenance, "commit", lambda: "a" * 40)
-        models = ("toy/good", "toy/sloppy", "last-frame")
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory):
+    """The run itself, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    models = ("toy/good", "toy/sloppy", "last-frame")
+    with _toys_for_models():
         job.run(Job(toy_suite(folder), models, device="cpu", out=str(folder / "out"), batch=4, save_clips=True))
-        yield folder
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once):
+    """Folder of a run of the toy suite with saved clips: truth, shuffled, toy/good, toy/sloppy, last-frame; its suite."""
+    with _toys_for_models():
+        yield finished_once

@@ -21,7 +21,7 @@ def by_name(found):
     return {one.metric: one for one in found}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def suite(finished):
     return str(finished / "toy-v1.toml")
 

@@ -26,8 +26,8 @@ def one_sentence(action):
 
 
 @pytest.fixture(scope="module")
-def result(finished):
-    return json.loads((finished / "out" / "toy--good" / "0.json").read_text())
+def result(finished_once):
+    return json.loads((finished_once / "out" / "toy--good" / "0.json").read_text())
 
 
 def test_published_schema_is_a_schema_and_results_fit_it(finished):

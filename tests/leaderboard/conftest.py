@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "eval"))
 
-from eval_finished import finished  # noqa: F401
+from eval_finished import finished, finished_once  # noqa: F401
 
 
 @pytest.fixture
