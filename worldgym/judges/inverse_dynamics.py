@@ -1,8 +1,8 @@
 """Reads the actions back from a video (inverse dynamics, as in VPT and RLIR).
 
 - `InverseDynamics`: frames (B, T, H, W, 3) to per-step logits of every action group and camera axis.
-- `PRESETS`: "nano" (pixels, transformer) for rewards; "nano-heldout" (block matching, recurrent) for evaluation;
-  "small" and "small-heldout" for a GPU. What is used as a reward never evaluates.
+- `PRESETS`: "nano" (learned matching, transformer) for rewards; "nano-heldout" (block matching, recurrent) for evaluation;
+  "small" and "small-heldout" for a GPU; "nano-pixels" sees no matching. What is used as a reward never evaluates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from worldgym.actions import ActionSpec, spec
-from worldgym.judges import matching
+from worldgym.judges import correlation, matching
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,8 @@ class InverseDynamicsConfig:
         spec: name of the action spec.
         frames: per clip in training; any length is read.
         after: whether step i also sees the frame after x_i (what was pressed shows late in the picture).
-        stem: "pixels" (a strided image network) or "matching" (block matching beside the pixels, see `judges.matching`).
+        stem: "pixels" (a strided image network), "matching" (block matching beside the pixels, see `judges.matching`) or
+            "correlation" (matching of learned features beside normalised pixels, see `judges.correlation`).
         trunk: "transformer" or "gru", over the steps of a clip.
         widths: channels at 1/4, 1/8 and 1/16 of the resolution.
         hidden: of the trunk. layers: of the trunk.
@@ -45,9 +46,10 @@ class InverseDynamicsConfig:
 
 
 PRESETS = {
-    "nano": InverseDynamicsConfig(),
+    "nano": InverseDynamicsConfig(stem="correlation", widths=(0, 72, 96), hidden=160),
+    "nano-pixels": InverseDynamicsConfig(),
     "nano-heldout": InverseDynamicsConfig(stem="matching", trunk="gru", widths=(0, 80, 96), hidden=160, layers=1),
-    "small": InverseDynamicsConfig(widths=(96, 192, 320), hidden=384, layers=4),
+    "small": InverseDynamicsConfig(stem="correlation", widths=(0, 256, 320), hidden=384, layers=4),
     "small-heldout": InverseDynamicsConfig(stem="matching", trunk="gru", widths=(0, 256, 320), hidden=320, layers=2),
 }
 
@@ -70,6 +72,8 @@ class InverseDynamics(nn.Module):
         self.config = config
         self.spec: ActionSpec = spec(config.spec)
         c = config.widths[-1]
+        if config.stem == "correlation":
+            self.correlation = correlation.Correlation()
         self.image = _image_network(config).to(memory_format=torch.channels_last)
         cells = -(-config.height // 16) * -(-config.width // 16)
         self.project = nn.Sequential(nn.Linear(cells * c, config.hidden), nn.LayerNorm(config.hidden))
@@ -117,19 +121,27 @@ class InverseDynamics(nn.Module):
 
     def _hidden(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, H, W, 3) in [0, 1] -> trunk output (B, T-1, wide) and image features (B, T-1, hidden)."""
-        before, now = unit[:, :-1], unit[:, 1:]
+        before, now = self._pairs(unit)
         pictures = [now - 0.5, 4 * (now - before)]
         if self.config.after:
             pictures.append(4 * (torch.cat([now[:, 1:], now[:, -1:]], 1) - now))
         stacked = torch.cat(pictures, -1).flatten(0, 1).movedim(-1, 1)  # channels last in memory: no copy
-        if self.config.stem == "matching":
-            stacked = torch.cat([matching.match(unit), F.pixel_unshuffle(stacked, matching.CELL)], 1)
+        if self.config.stem != "pixels":
+            match = matching.match if self.config.stem == "matching" else self.correlation
+            stacked = torch.cat([match(unit), F.pixel_unshuffle(stacked, matching.CELL)], 1)
         features = self.project(self.image(stacked)).unflatten(0, before.shape[:2])
         if self.config.trunk == "transformer":
             hidden = self.trunk(features + _positions(features))
         else:
             hidden = self.trunk(features)[0]
         return self.norm(hidden), features
+
+    def _pairs(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames x_{i-1} and x_i of every step, (B, T-1, H, W, 3) each; for learned matching with the light taken out."""
+        if self.config.stem != "correlation":
+            return unit[:, :-1], unit[:, 1:]
+        pairs = correlation.normalised(torch.stack([unit[:, :-1], unit[:, 1:]], 2), (2, 3, 4))
+        return tuple((0.25 * pairs + 0.5).unbind(2))
 
     def _check(self, frames: torch.Tensor) -> torch.Tensor:
         want = (self.config.height, self.config.width, 3)
@@ -145,8 +157,9 @@ def _image_network(config: InverseDynamicsConfig) -> nn.Sequential:
     """(N, channels, H, W), or (N, channels, H/8, W/8) after matching -> (N, cells * widths[2])."""
     a, b, c = config.widths
     pixels = 3 * (3 if config.after else 2)  # the frame and its differences from its neighbours
-    if config.stem == "matching":
-        begin = [nn.Conv2d(matching.CHANNELS + pixels * matching.CELL**2, b, 1), _Block(b)]
+    if config.stem != "pixels":
+        channels = matching.CHANNELS if config.stem == "matching" else correlation.CHANNELS
+        begin = [nn.Conv2d(channels + pixels * matching.CELL**2, b, 1), _Block(b)]
     else:
         begin = [nn.PixelUnshuffle(4), nn.Conv2d(16 * pixels, a, 3, padding=1), _Block(a), nn.Conv2d(a, b, 3, 2, 1)]
     return nn.Sequential(*begin, _Block(b), nn.Conv2d(b, c, 3, 2, 1), nn.GroupNorm(4, c), nn.SiLU(), nn.Flatten())
