@@ -26,9 +26,8 @@ def test_a_shifted_picture_fits_at_its_shift():
     clip = torch.stack([wide[:, :, 12:108], wide[:, :, 4:100]], 1)  # what was at x is now at x + 8: two cells to the right
     found = Correlation()(clip)
     assert found.shape == (1, CHANNELS, 7, 12)
-    torch.testing.assert_close(found.sum(1), torch.full((1, 7, 12), 2.0))
-    best = found.unflatten(1, (-1, 2 * ROWS + 1, 2 * COLUMNS + 1))[0, :, :, :, 3, 6].flatten(1).argmax(1)
-    assert (best == ROWS * (2 * COLUMNS + 1) + COLUMNS - 2).all()
+    torch.testing.assert_close(found.sum(1), torch.ones(1, 7, 12))
+    assert found[0, :, 3, 6].argmax() == ROWS * (2 * COLUMNS + 1) + COLUMNS - 2
 
 
 def test_neither_darker_nor_tinted_pictures_change_the_logits():
