@@ -49,5 +49,7 @@ def test_reward_is_the_share_of_actions_that_vpt_recovers():
 
 def test_columns_can_be_chosen_and_another_spec_is_refused():
     assert IDMReward(env(), judge=toys.judge(), columns=["move"])._columns == [0]
+    with pytest.raises(InputError, match="VPTIDM has none; use 'mean'"):
+        IDMReward(env(), judge=toys.judge(), mode="probability")
     with pytest.raises(InputError, match="'minecraft', but this environment uses 'doom'"):
         IDMReward(env("doom"), judge=toys.judge())

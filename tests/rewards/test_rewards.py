@@ -41,6 +41,12 @@ class Oracle(InverseDynamics):
         blocks = frames[:, 1:, 4::8, 4::8, 0].flatten(2)[..., :8]
         return (blocks.long() + 5) // 10
 
+    def forward(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        """Nine times in ten it is the label, otherwise each of the others alike."""
+        labels = self.labels(frames)
+        sizes = enumerate(self.spec.sizes)
+        return [torch.log(torch.where(torch.arange(n) == labels[..., k, None] % n, 0.9, 0.1 / (n - 1))) for k, n in sizes]
+
 
 def prompts(count: int = 3, frames: int = 4) -> Prompts:
     """The truth shows the actions as `Oracle` reads them."""
@@ -94,6 +100,16 @@ def test_idm_reward_by_hand():
         env = IDMReward(make(2), Oracle(), mode=mode)
         env.reset(seed=0)
         assert finish(env)[-1][1].tolist() == [1.0, 1.0]
+
+
+def test_idm_reward_by_probability():
+    """Six columns at 0.9, two of three labels each at 0.1 / 2."""
+    for wrong, expected in ((2, (6 * 0.9 + 2 * 0.05) / 8), (0, 0.9)):
+        env = IDMReward(make(2), Oracle(), mode="probability")
+        env.reset(seed=0)
+        last = finish(env, wrong=wrong)[-1]
+        torch.testing.assert_close(last[4]["reward_frames"]["idm"], torch.full((2, 3), expected))
+        torch.testing.assert_close(last[4]["reward_terms"]["idm"], torch.full((2,), expected))
 
 
 def test_idm_reward_on_chosen_columns():

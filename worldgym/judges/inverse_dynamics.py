@@ -99,6 +99,12 @@ class InverseDynamics(nn.Module):
         return torch.stack([logits.argmax(-1) for logits in self(frames)], dim=-1)
 
     @torch.no_grad()
+    def probabilities(self, frames: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """How likely the given actions are: (B, T, H, W, 3) uint8 and (B, T-1, A) int64 -> (B, T-1, A) float32 in [0, 1]."""
+        given = actions[..., None].unbind(-2)
+        return torch.cat([logits.softmax(-1).gather(-1, k) for logits, k in zip(self(frames), given, strict=True)], -1)
+
+    @torch.no_grad()
     def features(self, frames: torch.Tensor) -> torch.Tensor:
         """(B, T, H, W, 3) uint8 -> (B, D) float32, the mean over steps of the image network's output: what moves and how."""
         return self._hidden(self._check(frames).float() / 255)[1].mean(1)

@@ -13,14 +13,16 @@ from worldgym.judges.loading import load_judge
 from worldgym.judges.vpt_idm import VPTIDM
 from worldgym.rewards.base import Reward
 
-MODES = ("mean", "exact")
+MODES = ("mean", "exact", "probability")
 
 
 class IDMReward(Reward):
     """RLIR's verifiable reward (arXiv 2509.23958, equation 3): r = 1/n sum_i 1{ IDM(video)_i = a_i }.
 
     The indicator is read per column of the action spec: "mean" takes the share of columns that are recovered, "exact" is 1
-    only where all of them are. With due="clip" every clip gets its own reward.
+    only where all of them are. "probability" takes the judge's probability of each commanded action in the indicator's place:
+    the same scale, without ties, and small steps in the right direction already pay. With due="clip" every clip gets its own
+    reward.
 
     Known way to cheat: anything that makes actions easy to read pays, whether it looks real or not: exaggerated turns, a
     frozen video for null actions (a frozen clip is right wherever nothing was commanded), a picture gone dark (the judge does
@@ -30,7 +32,7 @@ class IDMReward(Reward):
         env: a world-model environment.
         judge: zoo name or path of an inverse dynamics model, or one; for Minecraft the path of VPT's 4x_idm.weights. Never
             the held-out judge of an evaluation.
-        mode: "mean" over columns or "exact".
+        mode: "mean" over columns, "exact", or "probability" (mean over columns; not for VPT's judge).
         columns: names of the columns that count; all that the judge can read when left out.
         weight, due: as in `Reward`.
 
@@ -56,13 +58,20 @@ class IDMReward(Reward):
             raise unknown("mode of the IDM reward", mode, MODES)
         self.mode = mode
         self.judge = load_judge(judge, (InverseDynamics, VPTIDM), self.core.device)
+        if mode == "probability" and not hasattr(self.judge, "probabilities"):
+            raise InputError(
+                f"mode 'probability' needs a judge with probabilities, and {type(self.judge).__name__} has none; use 'mean'"
+            )
         self._check()
         spec = self.core.action_spec
         self._columns = [spec.column(name) for name in columns or getattr(self.judge, "reads", spec.names)]
 
     def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
-        """(B, T-1) in [0, 1]: the share of columns recovered, or whether all are."""
+        """(B, T-1) in [0, 1]: the share of columns recovered, whether all are, or their mean probability."""
         # row by row, so that a batch equals its singles
+        if self.mode == "probability":
+            rows = [self.judge.probabilities(*(x[row : row + 1] for x in (frames, actions))) for row in range(len(frames))]
+            return torch.cat(rows)[..., self._columns].mean(-1)
         labels = torch.cat([self.judge.labels(row[None]) for row in frames])
         agrees = self.judge.agrees(labels, actions) if isinstance(self.judge, VPTIDM) else labels == actions
         right = agrees[..., self._columns]
