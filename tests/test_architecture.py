@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "worldgym"
-GROUND = {"types", "rng", "actions", "errors", "files", "resize"}
+GROUND = {"types", "rng", "actions", "errors", "files", "resize", "provenance"}
 MAY_IMPORT = {
     "worlds": GROUND,
     "data": GROUND | {"worlds"},

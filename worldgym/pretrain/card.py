@@ -1,21 +1,18 @@
 """The card beside a model file: what it is, how it was made, how good it is.
 
 - `write(path, …)`: the card of a finished run. `portable(text)`: a command without this machine's folders.
-- `commit()`, `hardware()`, `versions()`: facts about here and now.
+- `hardware()`, `versions()`: facts about here and now, beside `worldgym.provenance.commit()`.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import shlex
-import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-import worldgym
+from worldgym import provenance
 from worldgym.files import sha256, write_json
 from worldgym.pretrain.config import RunConfig
 from worldgym.pretrain.state import RunState
@@ -34,7 +31,7 @@ def write(path: Path, config: RunConfig, task: Task, run: RunState, scores: dict
         "architecture": (type(run.module).__doc__ or "").strip().splitlines()[0],
         "parameters": sum(p.numel() for p in run.module.parameters()),
         "command": portable(command),
-        "commit": commit(),
+        "commit": provenance.commit(),
         "hardware": hardware(device),
         "versions": versions(),
         "minutes": round(run.seconds / 60, 2),
@@ -56,40 +53,12 @@ def portable(text: str) -> str:
     return shlex.join("/".join(word.parts[1:][-2:]) if isinstance(word, Path) else word for word in words)
 
 
-def commit() -> str | None:
-    """Git commit of this package, with "-dirty" when files differ from it; None outside a checkout."""
-    folder = Path(worldgym.__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
-        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def hardware(device: torch.device) -> str:
     """One line: processor, threads, GPU if it was used."""
-    processor = f"{_processor()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
+    processor = f"{provenance.processor()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
     return f"{torch.cuda.get_device_name(device)}; {processor}" if device.type == "cuda" else processor
 
 
 def versions() -> dict[str, str]:
-    """Python's and the packages' versions."""
-    known = {"python": platform.python_version(), "worldgym": worldgym.__version__}
-    for name in PACKAGES:
-        try:
-            known[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return known
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    """Python's and the versions of the packages that are there."""
+    return {name: version for name, version in provenance.versions(PACKAGES).items() if version is not None}
