@@ -6,7 +6,8 @@ from pathlib import Path
 
 from worldgym.files import sha256, write_json
 from worldgym.models import checkpoint, zoo
-from worldgym.pretrain.card import commit, hardware, portable, versions
+from worldgym.pretrain.card import hardware, portable, versions
+from worldgym.provenance import commit
 from worldgym.train.config import RunConfig
 from worldgym.train.state import Progress
 from worldgym.trainers.learner import Learner

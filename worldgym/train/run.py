@@ -21,8 +21,9 @@ from worldgym.models import zoo
 from worldgym.models.noise_kernels import NoiseKernel
 from worldgym.models.world_model import WorldModel
 from worldgym.pretrain import schedule
-from worldgym.pretrain.card import commit, portable
+from worldgym.pretrain.card import portable
 from worldgym.pretrain.loop import pick_device, stop_signals
+from worldgym.provenance import commit
 from worldgym.train import state, wiring
 from worldgym.train.config import GrpoRun, RunConfig
 from worldgym.train.export import write_model
