@@ -57,6 +57,7 @@ def google_names(model):
             head = {"unit": "block1/unit1", "norm": "Transformer/encoder_norm"}.get(parts[0], parts[0])
             kind = "bias" if parts[-1] == "bias" else ("kernel" if array.ndim > 1 else "scale")
             turned = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+            turned = turned[None, None, None] if parts[-2].startswith("gn") else turned
             found["/".join([head, *parts[1:-1], kind])] = turned
     return {f"opt/target/{name}": array for name, array in found.items()}
 
