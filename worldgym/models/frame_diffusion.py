@@ -26,6 +26,7 @@ from worldgym import actions as action_specs
 from worldgym.errors import InputError
 from worldgym.models import clip_rollout, flow
 from worldgym.models.clip_attention import Span, attend_sight, beside, block_causal, clip_spans
+from worldgym.models.few_rows import steady
 from worldgym.rng import RowNoise
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v (B, heads, N, d) -> (B, heads, N, d)
@@ -133,7 +134,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, angles: Tensor, attend: Callable[..., Tensor]) -> Tensor:
         """x (B, F, L, D), condition (B, F, D), angles (F L, d/2); `attend(q, k, v)` knows who sees whom."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, :, None].chunk(6, dim=-1)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = steady(self.modulation, condition)[:, :, None].chunk(6, dim=-1)
         x = torch.addcmul(x, gate_a, self._attention(modulate(x, shift_a, scale_a), angles, attend))
         gate, up = self.gate_up(modulate(x, shift_m, scale_m)).chunk(2, dim=-1)
         return torch.addcmul(x, gate_m, self.down(F.silu(gate) * up))
@@ -183,11 +184,11 @@ class FrameDiffusion(nn.Module):
             attend: attention between the slots' tokens, given the layer.
         """
         x = self.embed(self._patches(latents)) + self.place
-        condition = F.silu(self.time(_sinusoid(sigma)) + self.action(ids).sum(dim=-2))
+        condition = F.silu(steady(self.time, _sinusoid(sigma)) + self.action(ids).sum(dim=-2))
         angles = self.angles[frames].flatten(0, 1)
         for layer, block in enumerate(self.blocks):
             x = block(x, condition, angles, functools.partial(attend, layer))
-        shift, scale = self.modulation(condition)[:, :, None].chunk(2, dim=-1)
+        shift, scale = steady(self.modulation, condition)[:, :, None].chunk(2, dim=-1)
         return self._cells(self.head(modulate(x, shift, scale)).float())
 
     def forward(self, latents: Tensor, sigma: Tensor, actions: Tensor, prefix: int = 1) -> Tensor:
