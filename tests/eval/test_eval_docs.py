@@ -1,4 +1,4 @@
-"""The examples of docs/evaluation.md, as they stand there: an own model by its command, an own reward by its class."""
+"""The examples of docs/evaluation.md, as they stand there, by their own commands: an own model and an own reward."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from eval_finished import load, toy_suite
 from eval_toys import record
 
 from worldgym.eval import __main__, entries, schema
+from worldgym.eval import suite as suites
 from worldgym.eval.protocols import action_following
 
 DOCS = (Path(__file__).parent.parent.parent / "docs" / "evaluation.md").read_text()
@@ -89,17 +90,49 @@ def test_a_model_that_answers_in_writing(place, monkeypatch):
     run(monkeypatch, "--verify", "written/videos/0.json")
 
 
-def test_an_own_reward_is_one(place):
-    """The documented class as a wrapper; that the suite scores it is tested with the suite."""
-    sys.path.append(str(place))
-    import torch
-    from myreward import Brightness
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder with the documented modules; suites, game and judges are the real ones."""
+    for name, code in zip(("mymodel", "myreward"), CODE, strict=True):
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return tmp_path
 
-    frames = torch.zeros(2, 3, 4, 4, 3, dtype=torch.uint8)
-    frames[1] = 51
-    values = Brightness.per_frame(None, frames, None, None)
-    assert values.shape == (2, 2) and values.tolist() == [[0, 0], [pytest.approx(0.2)] * 2]
-    assert "--reward myreward:Brightness" in DOCS
+
+def really(monkeypatch, *arguments):
+    """The program with nothing in place of anything."""
+    monkeypatch.setattr(sys, "argv", ["worldgym.eval", *arguments])
+    try:
+        __main__.main()
+    except SystemExit as stop:
+        assert not stop.code, stop.code
+
+
+def test_an_own_model_in_the_real_suite(folder, monkeypatch):
+    """The documented command as it stands, with two clips of the suite's 64."""
+    really(monkeypatch, *command("python -m worldgym.eval --models fade="), "--clips", "2", "--device", "cpu")
+    fade, still = (schema.read(f"results/action-following-doom-rooms-v1/{name}/0.json") for name in ("fade", "last-frame"))
+    assert fade["entry"]["origin"] == "mymodel:Fade" and fade["clips"] == still["clips"]
+    assert (fade["clips"]["count"], fade["clips"]["failed"]) == (2, 0)
+    assert set(fade["scores"]) == set(suites.load("action-following-doom-rooms-v1").metrics)
+    assert all(0 <= fade["scores"][name]["value"] <= 1 for name in ("f1", "ssim", "exact_match"))
+    assert fade["scores"]["psnr"]["value"] != still["scores"]["psnr"]["value"]
+
+
+def test_an_own_reward_in_the_real_suite(folder, monkeypatch):
+    """The documented command as it stands, with two clips of the suite's 48; brightness sees what was darkened."""
+    really(monkeypatch, *command("python -m worldgym.eval --suite reward-doom-rooms-v1 --reward"), "--clips", "2")
+    (path,) = Path("results/reward-doom-rooms-v1").glob("myreward*/0.json")
+    found = schema.read(path)
+    assert found["entry"]["origin"] == "myreward:Brightness" and found["clips"]["failed"] == 0
+    for row in found["rows"]:
+        versions = row["versions"]
+        assert {"truth", "all-wrong", "model"} < set(versions) and versions["darkened"] < 0.75 * versions["truth"]
+        assert versions["shuffled"] == pytest.approx(versions["truth"])  # the same frames in another order
+        assert all(0 <= value <= 1 for value in versions.values())
+    assert found["scores"]["ignores"]["groups"]["darkened"]["value"] < 0.5
 
 
 def test_every_documented_command_is_a_command():
