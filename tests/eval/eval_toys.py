@@ -17,7 +17,8 @@ from worldgym.eval.protocols.base import Task
 
 COLUMNS = len(DOOM.sizes)
 HEIGHT, WIDTH = 16, 24
-METRICS = ("f1", "precision", "recall", "camera_error", "exact_match", "group_accuracy", "psnr", "ssim", "frechet_idm_heldout")
+READ = ("f1", "precision", "recall", "camera_error", "exact_match", "group_accuracy")
+METRICS = (*READ, "psnr", "ssim", "frechet_idm_heldout", "f1_micro")
 SUITE = dataclasses.replace(
     suites.load("action-following-doom-rooms-v1"),
     size=(HEIGHT, WIDTH),

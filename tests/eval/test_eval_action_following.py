@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from eval_toys import random_actions
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from worldgym.actions import DOOM, ActionSpec, CameraAxis, Group
 from worldgym.eval.metrics import action_following as following
@@ -37,6 +37,20 @@ def test_equals_scikit_learn(seed):
     np.testing.assert_allclose(following.over_groups(macro), wanted.mean(0), rtol=0, atol=1e-12)
 
 
+def test_micro_f1_equals_scikit_learn_and_is_the_groups_accuracy():
+    """Mean over groups in use of the share of right labels: what `group_accuracy` counts clip by clip."""
+    rng = np.random.default_rng(0)
+    given = random_actions(9, 7, rng, unused=("weapon",))
+    predicted = noisy(given, rng)
+    micro = following.micro_f1(following.confusions(given, predicted, DOOM).sum(0))
+    used = [g for g, group in enumerate(DOOM.groups) if group.name != "weapon"]
+    wanted = [f1_score(given[..., g].ravel(), predicted[..., g].ravel(), average="micro") for g in used]
+    np.testing.assert_allclose(micro[used, 0], wanted, rtol=0, atol=1e-12)
+    assert micro.shape == (len(DOOM.groups), 1) and np.isnan(micro[DOOM.column("weapon")]).all()
+    both = following.over_groups(micro)[0], following.group_accuracy(given, predicted, DOOM).mean()
+    assert both[0] == pytest.approx(both[1], abs=1e-12)
+
+
 def test_known_on_paper():
     """move: given 0 0 1 1, read 0 1 1 1 -> label 0: P 1, R 1/2, F 2/3; label 1: P 2/3, R 1, F 4/5. jump is never given."""
     given = np.array([[[0, 0, 2], [0, 0, 2], [1, 0, 4], [1, 0, 0]]])
@@ -45,6 +59,7 @@ def test_known_on_paper():
     np.testing.assert_allclose(macro[0], [(1 + 2 / 3) / 2, (1 / 2 + 1) / 2, (2 / 3 + 4 / 5) / 2])
     assert np.isnan(macro[1]).all()
     np.testing.assert_allclose(following.over_groups(macro), macro[0])  # not (macro[0] + 1) / 2
+    np.testing.assert_array_equal(following.micro_f1(following.confusions(given, predicted, TINY).sum(0)), [[3 / 4], [np.nan]])
     assert following.camera_error(given, predicted, TINY).tolist() == [(0 + 1 + 2 + 0) / 4]
     assert following.exact_match(given, predicted, TINY).tolist() == [3 / 4]  # jump is unused, so its error is not counted
 

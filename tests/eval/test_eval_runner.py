@@ -85,6 +85,9 @@ def test_scores_equal_scikit_learn(answers, name):
     for metric, by_sklearn in {"f1": f1_score, "precision": precision_score, "recall": recall_score}.items():
         wanted = np.mean([by_sklearn(a, b, average="macro", zero_division=0) for a, b in pairs])
         assert value(answers[name], metric) == pytest.approx(wanted, abs=1e-9)  # 9 digits are written
+    micro = np.mean([f1_score(a, b, average="micro") for a, b in pairs])
+    assert value(answers[name], "f1_micro") == pytest.approx(micro, abs=1e-9)
+    assert answers[name].scores["f1_micro"]["groups"]["weapon"] is None
 
 
 def test_unused_group_is_left_out(answers):

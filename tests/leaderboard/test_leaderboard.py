@@ -171,6 +171,11 @@ def test_the_page_has_two_scripts_whatever_names_say(boards, tmp_path):
     )
 
 
+def test_cost_per_clip_on_paper():
+    for seconds, wanted in ((6.0, 1.5), ("6", None), (None, None), ({}, None)):
+        assert site._per_clip({"time": {"entry_s": seconds}, "clips": {"count": 4}}) == wanted
+
+
 def test_tables_keep_their_columns(boards):
     text = tables.markdown(entries.load(nasty(boards)))
     rows = [line for line in text.splitlines() if line.startswith("|")]

@@ -67,7 +67,7 @@ def test_sorts_filters_opens_an_entry_and_plays_in_sync(page):
     page.click("#play")
     assert page.evaluate("[...document.querySelectorAll('video')].every(v => v.paused)")
     facts = page.locator("dl.facts").text_content()
-    assert "weights sha256" in facts and "commit" in facts and "hardware" in facts
+    assert all(name in facts for name in ("weights sha256", "commit", "hardware", "seconds per clip"))
 
 
 def test_hostile_names_are_only_text_and_wrong_addresses_show_the_first_board(page):

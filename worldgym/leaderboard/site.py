@@ -128,5 +128,12 @@ def _run(board: Board, entry: Entry, seed: int, result: Mapping[str, Any]) -> di
             "versions": json.dumps(run["versions"], sort_keys=True),
             "hardware": json.dumps(run["hardware"], sort_keys=True),
             "seconds": result["time"].get("entry_s"),
+            "seconds per clip": _per_clip(result),
         },
     }
+
+
+def _per_clip(result: Mapping[str, Any]) -> float | None:
+    """What an answer costs: of a reward, all versions of a clip."""
+    seconds, clips = result["time"].get("entry_s"), result["clips"]["count"]
+    return round(seconds / clips, 4) if isinstance(seconds, float) and clips else None  # the schema leaves "time" open

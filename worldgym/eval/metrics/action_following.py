@@ -1,7 +1,8 @@
 """Action following: do the actions that a judge reads from a video agree with those that were given?
 
 - `confusions`: per clip and group, how often each given label was read as each label.
-- `precision_recall_f1`: macro over labels, per group; `over_groups`: the plain mean over groups (MineWorld's protocol).
+- `precision_recall_f1`: macro over labels, per group; `micro_f1`: over all steps; `over_groups`: the plain mean over groups
+  (MineWorld's protocol).
 - `camera_error`, `exact_match`, `group_accuracy`: one number per clip.
 
 A group that the given actions never use (only "null") says nothing and is left out, not counted as 1. Labels of all
@@ -60,8 +61,22 @@ def precision_recall_f1(confusion: np.ndarray) -> np.ndarray:
     return np.where(given[..., 1:].sum(-1, keepdims=True) > 0, macro, np.nan)
 
 
+def micro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Micro F1, as scikit-learn: the share of right labels, which is micro precision and recall, too.
+
+    Args:
+        confusion: (…, K, K) counts [given, predicted]; label 0 is "null".
+
+    Returns:
+        (…, 1); NaN where only "null" was given.
+    """
+    confusion = np.asarray(confusion, float)
+    right = _ratio(np.diagonal(confusion, axis1=-2, axis2=-1).sum(-1), confusion.sum((-1, -2)))
+    return np.where(confusion[..., 1:, :].sum((-1, -2)) > 0, right, np.nan)[..., None]
+
+
 def over_groups(macro: np.ndarray) -> np.ndarray:
-    """(…, groups, 3) -> (…, 3), the plain mean over the groups that are used; NaN when none is."""
+    """(…, groups, M) -> (…, M), the plain mean over the groups that are used; NaN when none is."""
     used = ~np.isnan(macro)
     mean = _ratio(np.where(used, macro, 0).sum(-2), used.sum(-2))
     return np.where(used.any(-2), mean, np.nan)

@@ -7,7 +7,7 @@ ceiling) and "shuffled", the true video judged against another clip's actions (t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -26,7 +26,12 @@ from worldgym.eval.statistics import Bootstrap, Score
 from worldgym.eval.suite import Suite
 from worldgym.rng import generator
 
-RATIOS = {"precision": 0, "recall": 1, "f1": 2}
+RATIOS = {  # what a confusion matrix says, and in which column
+    "precision": (following.precision_recall_f1, 0),
+    "recall": (following.precision_recall_f1, 1),
+    "f1": (following.precision_recall_f1, 2),
+    "f1_micro": (following.micro_f1, 0),
+}
 READ = {
     "camera_error": following.camera_error,
     "exact_match": following.exact_match,
@@ -56,6 +61,9 @@ class ActionFollowing(ModelProtocol):
         "f1": Metric("higher", "F1 of the actions read back: macro over labels, mean over the groups in use.", True),
         "precision": Metric("higher", "Precision, averaged in the same way."),
         "recall": Metric("higher", "Recall, averaged in the same way."),
+        "f1_micro": Metric(
+            "higher", "Micro F1 of a group, the share of its labels read as given; mean over the groups in use."
+        ),
         "camera_error": Metric("lower", "Mean distance between the camera bins given and read, in bins."),
         "exact_match": Metric("higher", "Share of steps at which every group in use was read as given."),
         "group_accuracy": Metric("higher", "Share of (step, group in use) pairs that were read as given."),
@@ -144,7 +152,7 @@ class ActionFollowing(ModelProtocol):
     def _score(self, name: str, given: np.ndarray, read: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap) -> Scored:
         spec = action_spec(self.suite.spec)
         if name in RATIOS:
-            return _ratio(RATIOS[name], following.confusions(given, read, spec), spec.names, bootstrap)
+            return _ratio(*RATIOS[name], following.confusions(given, read, spec), spec.names, bootstrap)
         if name in READ:
             return Scored(bootstrap.mean(READ[name](given, read, spec)))
         if name in PIXELS or name in METRICS:
@@ -164,13 +172,12 @@ def derangement(clips: int, rng: np.random.Generator) -> np.ndarray:
     return donors
 
 
-def _ratio(column: int, parts: np.ndarray, names: Sequence[str], bootstrap: Bootstrap) -> Scored:
+def _ratio(
+    ratios: Callable[[np.ndarray], np.ndarray], column: int, parts: np.ndarray, names: Sequence[str], bootstrap: Bootstrap
+) -> Scored:
     """Precision, recall or F1 of confusions (N, groups, K, K), over all groups and per group."""
-    total = bootstrap.summed(parts, lambda sums: following.over_groups(following.precision_recall_f1(sums))[:, column])
-    groups = {
-        names[g]: bootstrap.summed(parts[:, g], lambda sums: following.precision_recall_f1(sums)[:, column])
-        for g in range(parts.shape[1])
-    }
+    total = bootstrap.summed(parts, lambda sums: following.over_groups(ratios(sums))[:, column])
+    groups = {names[g]: bootstrap.summed(parts[:, g], lambda sums: ratios(sums)[:, column]) for g in range(parts.shape[1])}
     return Scored(total, groups)
 
 
