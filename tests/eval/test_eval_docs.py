@@ -139,6 +139,7 @@ def test_every_documented_command_is_a_command():
     """Programs that exist, with arguments that they know."""
     import dataclasses
 
+    from worldgym.arena.__main__ import Arguments
     from worldgym.eval.arguments import Job
 
     known = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Job)} | {"--model", "--reward"}
@@ -147,5 +148,7 @@ def test_every_documented_command_is_a_command():
         if "worldgym.eval" in words:
             options = {word for word in words[words.index("worldgym.eval") :] if word.startswith("--")}
             assert options <= known, line
+        elif words[2] == "worldgym.arena":
+            assert len(words) == 5 and {"a", "b", "report"} <= {field.name for field in dataclasses.fields(Arguments)}, line
         else:
             assert words[2] == "worldgym.leaderboard" and words[3] in ("add", "check", "tables", "build"), line
