@@ -18,12 +18,12 @@ from worldgym.eval.parts import FOLDER
 from worldgym.files import sha256
 
 HERE = Path(__file__).parent
-CLIPS = {  # few, but enough for every tour, cell and donor
-    "action-following-doom-rooms-v1": 4,
-    "interaction-following-doom-rooms-v1": 12,
-    "memory-drift-doom-rooms-v1": 3,
-    "reward-doom-rooms-v1": 3,
-    "action-following-minecraft-v1": 3,  # recordings and the inverse dynamics model are made up
+SIZES = {  # clips, and clips at once: few, but enough for every cell and donor and for two processes
+    "action-following-doom-rooms-v1": (3, 2),
+    "interaction-following-doom-rooms-v1": (12, 4),
+    "memory-drift-doom-rooms-v1": (2, 1),
+    "reward-doom-rooms-v1": (2, 1),
+    "action-following-minecraft-v1": (3, 2),  # recordings and the inverse dynamics model are made up
 }
 PATIENCE = 1800  # seconds
 PROGRAM = """
@@ -42,7 +42,8 @@ class Runs:
 
     def start(self, out: str, **environment: str) -> subprocess.Popen:
         (self.folder / out).mkdir(exist_ok=True)  # the same command from another folder
-        few = ["--clips", str(CLIPS[self.suite]), "--batch", "2"]
+        clips, batch = map(str, SIZES[self.suite])
+        few = ["--clips", clips, "--batch", batch]
         arguments = ["--suite", self.suite, *few, "--device", "cpu", "--out", "out"]
         inherited = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
         own = {
@@ -106,7 +107,7 @@ def test_differences_are_found():
         "/c: 0.1 is not 0.10000000000000002",
         "/d: None is not 'absent'",
     ]
-    assert set(CLIPS) == set(suites.names())
+    assert set(SIZES) == set(suites.names())
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def runs(request, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("runs", CLIPS, indirect=True)
+@pytest.mark.parametrize("runs", SIZES, indirect=True)
 def test_every_suite_gives_one_file(runs):
     """With the suite's own entries: two runs, two processes, and one run that is killed three times."""
     began = time.perf_counter()
@@ -137,7 +138,8 @@ def test_every_suite_gives_one_file(runs):
     runs.finish(*(runs.start("shared", RANK=str(rank), WORLD_SIZE="2") for rank in (1, 0)))
     assert differences(wanted, runs.results("shared")) == []
 
-    pieces = sum(-(-wanted[name]["clips"]["count"] // 2) for name in entries)
+    clips, batch = SIZES[runs.suite]
+    pieces = len(entries) * -(-clips // batch)
     random, kills = np.random.default_rng(), []  # really any moment: this must hold at all of them
     while len(kills) < 3:
         made = runs.kill("killed", pieces, 0.5 * seconds / pieces, random)
