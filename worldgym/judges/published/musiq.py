@@ -150,7 +150,9 @@ def load(device: str | torch.device = "cpu") -> MUSIQ:
         InputError: the file is missing (says what to type), holds objects, or lacks a weight.
     """
     path = published_files.locate(NAME)
-    return torch_file.fill(MUSIQ(), read(path), str(path)).to(device)
+    with torch.device("meta"):
+        network = MUSIQ()
+    return torch_file.fill(network, read(path), str(path)).to(device)
 
 
 def read(path: Path) -> dict[str, Tensor]:

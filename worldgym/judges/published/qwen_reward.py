@@ -145,9 +145,10 @@ def load(
     )
     with torch.device("meta"):
         model = QwenReward(network(SIZES[size], rows), head(kind, SIZES[size]["text"]["hidden_size"]))
-    torch_file.fill(model, state, str(path), dtype)
+    kinds = {name: torch.float32 if name.startswith("rm_head.") else dtype for name in state}
+    state = {name: tensor.to(kinds[name]) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    torch_file.fill(model, state, str(path), dtype=None)
     _fill_buffers(model)
-    model.rm_head.float()
     return model.to(device)
 
 
