@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 from worldgym.errors import InputError
 from worldgym.judges.protocols import FrameQuality, VideoPreference
 from worldgym.judges.published import preference, qwen_reward
-from worldgym.judges.published.qwen_reward import QwenReward
+from worldgym.judges.published.qwen_reward import CELL, QwenReward
 from worldgym.models import torch_file
 
 SIZE = {
@@ -107,6 +107,23 @@ def test_pictures_get_a_budget_of_pixels():
     assert qwen_reward.fitted(toys.pictures(2, 224, 384), *preference.VIDEO_PIXELS).shape[1:3] == (196, 336)
     same = toys.pictures(1, 308, 364)
     assert (qwen_reward.fitted(same, 1, 10**6) == same).all()
+
+
+def test_pictures_are_fitted_as_by_the_published_processor():
+    """Sizes exactly, for both budgets and Qwen2-VL's own; a resized picture to 2 levels of 255, most of it to the byte."""
+    processors = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
+    hps = (preference.HPS_PIXELS, preference.HPS_PIXELS)
+    for height in range(56, 800, 123):
+        for width in range(60, 1300, 153):
+            for budget in (hps, preference.VIDEO_PIXELS, (56 * 56, 28 * 28 * 1280)):
+                found = qwen_reward.fitted(torch.zeros(1, height, width, 3, dtype=torch.uint8), *budget).shape[1:3]
+                assert tuple(found) == tuple(processors.smart_resize(height, width, CELL, *budget)), (height, width, budget)
+    picture = toys.pictures(1, 224, 384)
+    theirs = processors.Qwen2VLImageProcessorPil(min_pixels=hps[0], max_pixels=hps[0])(picture[0].numpy())
+    cut, grid = qwen_reward.patches(qwen_reward.fitted(picture, *hps))
+    assert grid.tolist() == np.asarray(theirs["image_grid_thw"])[0].tolist() == [1, 26, 42]
+    levels = np.abs(cut.numpy() - np.asarray(theirs["pixel_values"])) * 255 * np.repeat(qwen_reward.STD, 2 * 14 * 14)
+    assert levels.max() < 2.1 and (levels > 0.1).mean() < 0.02
 
 
 def test_videoalign_looks_at_two_frames_a_second():

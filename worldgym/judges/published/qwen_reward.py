@@ -195,5 +195,5 @@ def fitted(frames: Tensor, lowest: int, highest: int) -> Tensor:
     elif rows * columns < lowest:
         grow = (lowest / (height * width)) ** 0.5
         rows, columns = (-int(-side * grow // CELL) * CELL for side in (height, width))
-    x = F.interpolate(frames.movedim(-1, 1).float(), size=(rows, columns), mode="bicubic", antialias=True)
-    return x.round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+    whole = frames.cpu().movedim(-1, 1)  # in whole numbers, as both programs do it, which only the CPU can
+    return F.interpolate(whole, size=(rows, columns), mode="bicubic", antialias=True).movedim(1, -1).to(frames.device)
