@@ -11,7 +11,7 @@ from worldgym.errors import InputError
 from worldgym.models import flow
 from worldgym.models.clip_attention import attend_sight, beside, block_causal, clip_spans
 from worldgym.models.clip_rollout import Rollout
-from worldgym.models.frame_diffusion import PRESETS, FrameDiffusion, rope_angles, rotate
+from worldgym.models.frame_diffusion import PRESETS, FrameDiffusion, rope_angles, rotate, turns
 from worldgym.rng import RowNoise
 
 
@@ -76,7 +76,7 @@ def test_adaln_zero_starts_at_zero_and_its_blocks_as_the_identity():
     model, (latents, actions) = make(awake=False), inputs(2, 3)
     assert torch.equal(model(latents, torch.full((2, 3), 0.5), actions), torch.zeros_like(latents))
     x, condition = torch.randn(2, 3, 8, 24), torch.randn(2, 3, 24)
-    out = model.blocks[0](x, condition, model.angles[:3].flatten(0, 1), lambda q, k, v: v)
+    out = model.blocks[0](x, condition, turns(model.angles[:3].flatten(0, 1)), lambda q, k, v: v)
     assert torch.equal(out, x)
 
 
@@ -152,13 +152,13 @@ def test_position_angles_split_time_height_width(name: str):
 
 def test_rotation_keeps_length_and_sees_only_differences():
     """q(s) . k(t) depends on t - s alone: position (2, 5) gives what (0, 3) gives, (0, 2) something else."""
-    angles = rope_angles(TINY)[:, 0]
+    turn = turns(rope_angles(TINY)[:, 0])
     q, k = torch.randn(2, 1, 1, 1, 12, generator=torch.Generator().manual_seed(0))
 
     def product(s: int, t: int) -> torch.Tensor:
-        return (rotate(q, angles[s : s + 1]) * rotate(k, angles[t : t + 1])).sum()
+        return (rotate(q, turn[:, s : s + 1]) * rotate(k, turn[:, t : t + 1])).sum()
 
-    close(rotate(q, angles[3:4]).norm(), q.norm())
+    close(rotate(q, turn[:, 3:4]).norm(), q.norm())
     close(product(0, 3), product(2, 5))
     assert (product(0, 3) - product(0, 2)).abs() > 1e-2
 

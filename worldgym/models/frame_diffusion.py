@@ -106,10 +106,15 @@ def rope_angles(config: DiffusionConfig) -> Tensor:
     return torch.cat(angles, dim=-1).flatten(1, 2)
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate pairs (i, i + d/2) of x (B, heads, N, d) by angles (N, d/2)."""
+def turns(angles: Tensor) -> Tensor:
+    """Cosines and sines of (N, d/2) angles: (2, N, d/2), once for all layers."""
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
+    """Rotate pairs (i, i + d/2) of x (B, heads, N, d) by `turns` (2, N, d/2)."""
     first, second = x.chunk(2, dim=-1)
-    cos, sin = angles.cos(), angles.sin()
+    cos, sin = turn
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
@@ -132,18 +137,18 @@ class Block(nn.Module):
         self.down = nn.Linear(mlp, hidden, bias=False)
         self.modulation = _zeros(nn.Linear(hidden, 6 * hidden))
 
-    def forward(self, x: Tensor, condition: Tensor, angles: Tensor, attend: Callable[..., Tensor]) -> Tensor:
-        """x (B, F, L, D), condition (B, F, D), angles (F L, d/2); `attend(q, k, v)` knows who sees whom."""
+    def forward(self, x: Tensor, condition: Tensor, turn: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+        """x (B, F, L, D), condition (B, F, D), turn (2, F L, d/2); `attend(q, k, v)` knows who sees whom."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = steady(self.modulation, condition)[:, :, None].chunk(6, dim=-1)
-        x = torch.addcmul(x, gate_a, self._attention(modulate(x, shift_a, scale_a), angles, attend))
+        x = torch.addcmul(x, gate_a, self._attention(modulate(x, shift_a, scale_a), turn, attend))
         gate, up = self.gate_up(modulate(x, shift_m, scale_m)).chunk(2, dim=-1)
         return torch.addcmul(x, gate_m, self.down(F.silu(gate) * up))
 
-    def _attention(self, x: Tensor, angles: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+    def _attention(self, x: Tensor, turn: Tensor, attend: Callable[..., Tensor]) -> Tensor:
         heads = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.heads, -1))
         q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
         # float32 under autocast: small rotations of late frames would be lost in bf16
-        q, k = rotate(self.q_norm(q.float()), angles).to(v.dtype), rotate(self.k_norm(k.float()), angles).to(v.dtype)
+        q, k = rotate(self.q_norm(q.float()), turn).to(v.dtype), rotate(self.k_norm(k.float()), turn).to(v.dtype)
         mixed = attend(q, k, v).transpose(1, 2).flatten(2)
         return self.out(mixed).unflatten(1, x.shape[1:3])
 
@@ -185,9 +190,9 @@ class FrameDiffusion(nn.Module):
         """
         x = self.embed(self._patches(latents)) + self.place
         condition = F.silu(steady(self.time, _sinusoid(sigma)) + self.action(ids).sum(dim=-2))
-        angles = self.angles[frames].flatten(0, 1)
+        turn = turns(self.angles[frames].flatten(0, 1))
         for layer, block in enumerate(self.blocks):
-            x = block(x, condition, angles, functools.partial(attend, layer))
+            x = block(x, condition, turn, functools.partial(attend, layer))
         shift, scale = steady(self.modulation, condition)[:, :, None].chunk(2, dim=-1)
         return self._cells(self.head(modulate(x, shift, scale)).float())
 
