@@ -14,7 +14,7 @@ import pytest
 from eval_toys import SUITE, Obedient, Toy, clips_of, entrant, suite_text
 
 from worldgym.errors import InputError
-from worldgym.eval import parts, record
+from worldgym.eval import parts, record, videos
 from worldgym.eval.parts import Parts, Piece, Share
 from worldgym.eval.runner import Run
 
@@ -173,6 +173,15 @@ def test_clips_of_different_length_are_never_in_one_piece(tmp_path):
     tasks = [type(task)(f"{i}", task.prefix, task.actions, task.truth) for i, task in enumerate(tasks)]
     run = Run(Toy(SUITE), tasks, 0, 2, tmp_path, {})
     assert [list(piece) for piece in run.pieces()] == [[0, 1], [2], [3, 4], [5]]
+
+
+@pytest.mark.parametrize("kind", ["webm", "mp4"])
+def test_a_film_is_the_same_twice(tmp_path, kind):
+    """Containers love dates and random identities."""
+    stills = list(np.random.default_rng(0).integers(0, 256, (4, 16, 24, 3), np.uint8))
+    for name in ("one", "two"):
+        videos.encode(stills, 6.0, tmp_path / name, kind)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_pieces_leave_nothing_behind(tmp_path):

@@ -36,7 +36,8 @@ def encode(stills: Sequence[np.ndarray], fps: float, path: Path, kind: str) -> N
     """
     height, width = stills[0].shape[:2]
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *source, *CODECS[kind], str(path)]
+    same = ["-fflags", "+bitexact", "-flags:v", "+bitexact"]  # no date and no random identity: same stills, same bytes
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *source, *same, *CODECS[kind], str(path)]
     done = subprocess.run(command, input=b"".join(still.tobytes() for still in stills), capture_output=True)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
