@@ -6,6 +6,7 @@ Names and shapes are those of the published programs at their published sizes (`
 
 import dataclasses
 import functools
+import io
 import json
 import os
 import pickle
@@ -253,3 +254,7 @@ def test_a_file_that_runs_code_is_refused_unexecuted(name, kind, folder):
     with pytest.raises(InputError):
         case.load(folder)
     assert not (folder / "boom").exists()
+    opened = io.BytesIO(path.read_bytes())
+    live = {"torch": lambda: torch.load(opened, weights_only=False), "pickle": lambda: pickle.load(opened)}
+    live.get(kind, lambda: dict(np.load(opened, allow_pickle=True)))()
+    assert (folder / "boom").exists()
