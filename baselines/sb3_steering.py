@@ -29,7 +29,7 @@ second was the longest and the third looked better than its training says:
 There is something to learn. L1 of one frame, 4 prompts, 6 frames each, a uniform choice among the k likeliest codes:
 k = 1 .095, 8 .119, 32 .122, 64 .128, 256 .159, 1000 .179 (the model's own samples: .107); visual quality, drift, the IDM and
 the interaction-following reward do not fall steadily with k. The prompts above were picked for a large slope: on prompt 8
-k = 1 has .039. But one reward pays for 84 choices: by a rough count the effect of a single one is a few hundredths of the spread
+k = 1 has .039. But one reward pays for 84 choices: roughly the effect of a single one is a few hundredths of the spread
 between episodes, so a rank's share of it shows only after some ten thousand steps or more. Longer runs were not made.
 """
 
