@@ -17,8 +17,8 @@ Measured on a busy 2-core CPU (AMD EPYC), 1 thread, seed 0, stochastic policy, e
 | noise | 2,560 (32 episodes measured) | 90 s | -.1395 [-.1483, -.1302] | -.1376 [-.1463, -.1283] | +.0020 [+.0018, +.0021] |
 | token | 80,640 (24 episodes measured) | 243 s | -.961 [-1.059, -.863] | -.775 [-.913, -.645] | +.186 [+.067, +.306] |
 
-In training the token view's episodes rise from -.916 [-.947, -.886] in the first third to -.774 [-.805, -.744] in the last. What
-it learns is to take the likeliest code more often (87 % instead of 13 % of its choices, at the first step of a prompt).
+In training the token view's episodes rise from -.916 [-.947, -.886] in the first third to -.774 [-.805, -.744] in the last.
+What it learns is to take the likeliest code: with a probability of .86 instead of 1/8 (on the first prompt).
 
 What did not work, before: one reward pays for 84 choices, so the effect of a single one is a few hundredths of the spread
 between episodes. 8,000 to 20,000 steps, 12 episodes per update, showed nothing with k = 16 (+.003 [-.010, +.015]) or 32
