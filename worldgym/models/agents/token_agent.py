@@ -56,20 +56,25 @@ class TokenAgent:
         Returns:
             The action, (B,) or (B, width) int64 (numpy for a numpy observation), and logprob_sum (B,) float32.
         """
-        codes, wave = self._place(observation)[2:]
+        place = self._place(observation)
+        codes, wave = place[2:]
         if len(noise) != len(codes):
             raise InputError(f"noise has {len(noise)} rows, but the observation has {len(codes)}; give one seed per row")
-        logits = self.propose(observation)
+        logits = self._read(*place)
         if wave == 0 or self._uniform is None:
             self._uniform = noise.uniform(self.model.config.codes_per_frame).to(logits.device)
-        numbers = self._uniform[:, list(self.schedule.waves[wave])]
+        cells = self.schedule.waves[wave]
+        numbers = self._uniform[:, list(cells)] if len(cells) > 1 else self._uniform.narrow(1, cells[0], 1)
         drawn = sample(logits, numbers, self.top_p, self.temperature)
         return forms.like(observation, self._padded(drawn)), logprob_sum(logits, drawn, self.top_p, self.temperature).sum(1)
 
     @torch.no_grad()
     def propose(self, observation: dict[str, Any]) -> Tensor:
         """Logits of the codes of the next step, (B, n, V); ask once per step."""
-        seen, step, codes, wave = self._place(observation)
+        return self._read(*self._place(observation))
+
+    def _read(self, seen: dict[str, Tensor], step: int, codes: Tensor, wave: int) -> Tensor:
+        """Logits of the codes of a step, (B, n, V)."""
         self._follow(seen, step)
         self._next = (step + 1, len(codes))
         return self._reader.logits(codes, seen["prefix"].shape[1] + step // len(self.schedule.waves), wave)
