@@ -1,8 +1,9 @@
 """RLIR on the token model (arXiv 2509.23958): GRPO, rewarded by the share of actions that an inverse dynamics model recovers.
 
 command   python baselines/rlir_token.py --out rlir-token.safetensors
-hardware  not yet measured as this file; the same by the command: 1 thread of an AMD EPYC, 47 minutes
-expected  the command's run: held-out F1 from .597 to .654 (truth .859), see baselines/README.md; the paper's MineWorld 700M goes
+hardware  not yet measured as this file; the same by the command: 1 thread of an AMD EPYC
+time      47 minutes
+expected  of that run: held-out F1 from .597 to .654 (truth .859), see baselines/README.md; the paper's MineWorld 700M goes
           from .70 to .81 where true video has .87
 
 then      python -m worldgym.eval --models rlir-token.safetensors
