@@ -2,7 +2,7 @@
 
     python benchmarks/env_overhead.py --out benchmarks/results/env-overhead-cpu.json
 
-Both sides do the same work on the model: encode the given frame, play one frame with the same key/value cache and the same
+Both sides do the same work on the model: encode the given frame, play three frames with the same key/value cache and the same
 noise, keep every log-prob (token: codes drawn from the full distribution; denoise: Flow-GRPO steps). The bare loop has no
 environment: codes and latents stay in a tensor. "largest_difference" says how far apart the two results are. The figure is the
 median over rounds of the ratio of wall times, with a 95 % bootstrap interval over rounds; 1.05 is the limit set. On a machine
@@ -51,9 +51,9 @@ class Arguments:
     """Which world models."""
     batches: tuple[int, ...] = (16, 64)
     """Rows at once."""
-    frames: int = 2
+    frames: int = 4
     """Frames in all, the given one included."""
-    rounds: int = 7
+    rounds: int = 15
     """Alternations."""
     device: str = "cpu"
     """cpu or cuda."""
