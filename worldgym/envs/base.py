@@ -254,12 +254,13 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         return {
             "prefix": self._rows["prefix"],
             "actions": self._rows["actions"],
-            "step": torch.full((self.num_envs,), self._step),
+            "step": self._clocks[self._step],
         }
 
     def _constants(self) -> None:
         self._zero = torch.zeros(self.num_envs, device=self.device)
         self._over = [torch.full((self.num_envs,), over, device=self.device) for over in (False, True)]
+        self._clocks = torch.arange(self.steps + 1)[:, None].expand(-1, self.num_envs).unbind()  # made once, not at every step
 
     def _row_seeds(self, seed: int | Sequence[int] | None) -> list[int]:
         if seed is None:
@@ -270,22 +271,26 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
             raise InputError(f"{len(seed)} seeds came for {self.num_envs} rows; give one number, or one per row")
         return [int(value) for value in seed]
 
-    def _tensor(self, actions: Tensor | np.ndarray, shape: tuple[int, ...], floating: bool) -> Tensor:
+    def _tensor(self, actions: Tensor | np.ndarray, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Actions as a tensor of this dtype on the device; integers do for int64, floating-point numbers for float32."""
         if isinstance(actions, Tensor):
+            if actions.dtype == dtype and actions.shape == shape and actions.device == self.device:
+                return actions  # as it is nearly always
             if actions.device.type != self.device.type:
                 raise InputError(f"the actions are on {actions.device}, but this environment is on {self.device}")
         else:
             actions = torch.as_tensor(np.asarray(actions)).to(self.device)
         if tuple(actions.shape) != shape:
             raise InputError(f"the actions have shape {tuple(actions.shape)}, but this step takes {shape}")
+        floating = dtype.is_floating_point
         if actions.is_floating_point() != floating or actions.dtype == torch.bool or actions.is_complex():
             wanted = "floating-point latents" if floating else "integer codes"
             raise InputError(f"the actions have dtype {actions.dtype}, but this step takes {wanted}")
-        return actions
+        return actions.to(dtype)
 
-    def _refuse(self, bad: Tensor, sentence: str) -> None:
+    def _refuse(self, bad: Tensor | bool, sentence: str) -> None:
         """Raise at once on a CPU; on a GPU remember it, because looking would make every step wait."""
-        if bad.device.type != "cpu":
+        if isinstance(bad, Tensor) and bad.device.type != "cpu":
             self._bad |= bad
         elif bool(bad):
             raise InputError(sentence)

@@ -115,9 +115,9 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
             self._draw(self.clip)  # a fork between clips gives every copy its own start
 
     def _checked(self, actions: Tensor | np.ndarray) -> Tensor:
-        actions = self._tensor(actions, (self.num_envs, self.clip_frames, *self._cell), floating=True)
+        actions = self._tensor(actions, (self.num_envs, self.clip_frames, *self._cell), torch.float32)
         self._refuse(~actions.isfinite().all(), "the actions hold a value that is not a finite number (NaN or infinity)")
-        return actions.float()
+        return actions
 
     def _observation(self) -> dict[str, Tensor]:
         clip, k = divmod(self._step, self.steps_per_clip)

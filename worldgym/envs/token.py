@@ -73,6 +73,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
         written = spaces.Box(-1, codes - 1, (frames, math.prod(self.codec.grid)), np.int64)
         action = spaces.Discrete(codes) if width == 1 else spaces.MultiDiscrete([codes] * width)
         self._spaces(spaces.Dict({**self._shared_spaces(), "codes": written}), action)
+        self._codes, self._range = codes, f"a code of the actions is out of range: codes go from 0 to {codes - 1}"
 
     def trajectory(self) -> TokenTrajectory:
         """The finished frames, for `TokenAgent.logprob`."""
@@ -87,21 +88,29 @@ class TokenVectorEnv(WorldModelVectorEnv):
         self._cells = [torch.tensor(cells, device=self.device) for cells in self.schedule.waves]
 
     def _advance(self, actions: Tensor) -> None:
+        # select and copy_, because an indexed assignment takes twice as long and a step of a small model is short
         frame, wave = divmod(self._step, self.steps_per_clip)
-        cells = self.schedule.waves[wave]
-        if len(cells) == 1:
-            self._rows["codes"][:, self.prefix + frame, cells[0]] = actions[:, 0]
+        written = self._rows["codes"].select(1, self.prefix + frame)
+        if self.schedule.width == 1:
+            written.select(1, self.schedule.waves[wave][0]).copy_(actions)
         else:
-            self._rows["codes"][:, self.prefix + frame].index_copy_(1, self._cells[wave], actions)
+            written.index_copy_(1, self._cells[wave], actions)
 
     def _checked(self, actions: Tensor | np.ndarray) -> Tensor:
+        """(B,) in raster order, (B, n) for the n cells of a wave."""
         width = self.schedule.width
-        shape = (self.num_envs,) if width == 1 else (self.num_envs, width)
-        actions = self._tensor(actions, shape, floating=False).long().reshape(self.num_envs, width)
-        actions = actions[:, : len(self.schedule.waves[self._step % self.steps_per_clip])]
-        bad = ((actions < 0) | (actions >= self.codec.codes)).any()
-        self._refuse(bad, f"a code of the actions is out of range: codes go from 0 to {self.codec.codes - 1}")
+        actions = self._tensor(actions, (self.num_envs,) if width == 1 else (self.num_envs, width), torch.int64)
+        if width > 1:
+            actions = actions[:, : len(self.schedule.waves[self._step % self.steps_per_clip])]
+        self._refuse(self._outside(actions), self._range)
         return actions
+
+    def _outside(self, actions: Tensor) -> Tensor | bool:
+        """Whether any action is no code."""
+        if actions.device.type != "cpu":
+            return ((actions < 0) | (actions >= self._codes)).any()
+        numbers = actions.flatten().tolist()  # few of them: Python compares faster than four calls of torch
+        return min(numbers) < 0 or max(numbers) >= self._codes
 
     def _observation(self) -> dict[str, Tensor]:
         return {**self._shared_observation(), "codes": self._rows["codes"]}

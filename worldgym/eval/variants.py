@@ -17,7 +17,7 @@ The given frames are the true ones in every version.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -54,8 +54,8 @@ def tasks(suite: Suite, codec: str, model: str, world_seeds: Sequence[int], seed
         plays = [recorder.play(s, suite.frames) for s in tqdm(world_seeds, desc="playing the test clips", disable=None)]
         for index, play in enumerate(tqdm(plays, desc="playing other actions", disable=None)):
             name = f"{suite.world}/{play.clip.seed}/0"
-            donor = _donor(recorder, play, seed, suite)
-            found.append(make(recorder, play, donor, name, suite.prefix, action_spec(suite.spec), torch_seed(seed, name)))
+            known = play, name, suite.prefix, action_spec(suite.spec), torch_seed(seed, name)
+            found.append(_first_playable(recorder, *known, _donors(recorder, play, seed, suite)))
             plays[index] = None  # type: ignore[call-overload]
     finally:
         recorder.close()
@@ -130,16 +130,22 @@ def _add(task: Task, name: str, frames: np.ndarray, right: float | None) -> None
         task.extra["right"][name] = right
 
 
-def _donor(recorder: Recorder, play: Play, seed: int, suite: Suite) -> Play:
-    """Another play from the test range whose actions can be played from this start: the first in the clip's own stream."""
+def _donors(recorder: Recorder, play: Play, seed: int, suite: Suite) -> Iterator[Play]:
+    """Other plays from the test range, in the clip's own stream."""
     random = generator(torch_seed(seed, play.clip.seed), "donor")
     for _ in range(64):
-        donor = recorder.play(int(900_000_000 + random.integers(50_000_000)), suite.frames)
+        yield recorder.play(int(900_000_000 + random.integers(50_000_000)), suite.frames)
+
+
+def _first_playable(
+    recorder: Recorder, play: Play, name: str, prefix: int, spec: ActionSpec, seed: int, donors: Iterator[Play]
+) -> Task:
+    """`make` with the first donor whose actions, all or in part, can be played from this start."""
+    for donor in donors:
         try:
-            counterfactual(recorder, play, 0, donor.clip.actions)
+            return make(recorder, play, donor, name, prefix, spec, seed)
         except InputError:  # walked into the room that ends the episode
             continue
-        return donor
     raise InputError(f"no other actions can be played from the start of clip {play.clip.seed}")
 
 

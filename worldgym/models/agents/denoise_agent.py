@@ -56,7 +56,7 @@ class DenoiseAgent:
     @torch.no_grad()
     def propose(self, observation: dict[str, Any]) -> Gaussian:
         """What the next version of the clip is drawn from, mean (B, c, C, h, w); ask once per step."""
-        seen = forms.batched(observation, self.model.embed.weight.device)
+        seen = forms.batched(observation, self.model)
         step, frame, z = int(seen["step"][0]), int(seen["frame"][0]), seen["z"]
         sigma, sigma_next = seen["sigma"][0].tolist()
         self._follow(seen, step, frame)

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CLOCKS = ("step", "frame", "sigma")  # stay on the CPU, where reading them does not wait for a GPU
 
 
-def batched(observation: dict[str, Any], device: torch.device) -> dict[str, Tensor]:
-    """Tensors (B, …); a numpy observation is a batch of one."""
+def batched(observation: dict[str, Any], model: nn.Module) -> dict[str, Tensor]:
+    """Tensors (B, …); a numpy observation is a batch of one, put where the model is."""
     if isinstance(observation["actions"], Tensor):
         return observation
+    device = next(model.parameters()).device
     rows = {name: torch.as_tensor(value)[None] for name, value in observation.items()}
     return {name: row if name in CLOCKS else row.to(device) for name, row in rows.items()}
 

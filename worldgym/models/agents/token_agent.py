@@ -43,7 +43,7 @@ class TokenAgent:
             )
         self._reader: RasterReader | WaveReader | None = None
         self._next: tuple[int, int] | None = None  # step and batch that the reader is ready for
-        self._uniform: Tensor | None = None  # (B, L), one number per code of the frame in work
+        self._uniform: tuple[Tensor, ...] | None = None  # L times (B,), the numbers for the codes of the frame in work
 
     @torch.no_grad()
     def act(self, observation: dict[str, Any], noise: RowNoise) -> tuple[Any, Tensor]:
@@ -62,11 +62,17 @@ class TokenAgent:
             raise InputError(f"noise has {len(noise)} rows, but the observation has {len(codes)}; give one seed per row")
         logits = self._read(*place)
         if wave == 0 or self._uniform is None:
-            self._uniform = noise.uniform(self.model.config.codes_per_frame).to(logits.device)
+            self._uniform = noise.uniform(self.model.config.codes_per_frame).to(logits.device).unbind(1)
         cells = self.schedule.waves[wave]
-        numbers = self._uniform[:, list(cells)] if len(cells) > 1 else self._uniform.narrow(1, cells[0], 1)
+        if self.schedule.width == 1:  # no axis of cells: a step of a small model is short, and every view of a tensor counts
+            logits, numbers = logits.select(1, 0), self._uniform[cells[0]]
+        else:
+            numbers = torch.stack([self._uniform[cell] for cell in cells], 1)
         drawn = sample(logits, numbers, self.top_p, self.temperature)
-        return forms.like(observation, self._padded(drawn)), logprob_sum(logits, drawn, self.top_p, self.temperature).sum(1)
+        logprob = logprob_sum(logits, drawn, self.top_p, self.temperature)
+        if self.schedule.width > 1:
+            drawn, logprob = self._padded(drawn), logprob.sum(1)
+        return forms.like(observation, drawn), logprob
 
     @torch.no_grad()
     def propose(self, observation: dict[str, Any]) -> Tensor:
@@ -106,8 +112,8 @@ class TokenAgent:
 
     def _place(self, observation: dict[str, Any]) -> tuple[dict[str, Tensor], int, Tensor, int]:
         """The observation as tensors, its step, codes and wave."""
-        seen = forms.batched(observation, self.model.lm_head.weight.device)
-        step = int(seen["step"][0])
+        seen = forms.batched(observation, self.model)
+        step = seen["step"].tolist()[0]
         return seen, step, seen["codes"], step % len(self.schedule.waves)
 
     def _follow(self, seen: dict[str, Tensor], step: int) -> None:
@@ -120,7 +126,5 @@ class TokenAgent:
             self._reader = WaveReader(self.model, seen["actions"], self.schedule, prefix)
 
     def _padded(self, drawn: Tensor) -> Tensor:
-        """(B, n) -> (B,) for raster order, else (B, width), zeros behind the n codes of a short wave."""
-        if self.schedule.width == 1:
-            return drawn[:, 0]
+        """(B, n) -> (B, width), zeros behind the n codes of a short wave."""
         return torch.nn.functional.pad(drawn, (0, self.schedule.width - drawn.shape[1]))
