@@ -1,5 +1,7 @@
 """Reward wrappers: known scores, one class for both kinds of environment, recipes as JSON, forks, bad use."""
 
+import math
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from worldgym.errors import InputError
 from worldgym.judges.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from worldgym.models import checkpoint
 from worldgym.models.codec import LatentCodec, LatentCodecConfig
-from worldgym.rewards import IDMReward, PixelReward, Reward
+from worldgym.rewards import IDMLikelihoodReward, IDMReward, PixelReward, Reward
 from worldgym.types import Prompts
 
 SIZE = {"height": 24, "width": 32}
@@ -110,6 +112,24 @@ def test_idm_reward_by_probability():
         last = finish(env, wrong=wrong)[-1]
         torch.testing.assert_close(last[4]["reward_frames"]["idm"], torch.full((2, 3), expected))
         torch.testing.assert_close(last[4]["reward_terms"]["idm"], torch.full((2,), expected))
+
+
+@pytest.mark.parametrize("cls", [IDMReward, IDMLikelihoodReward])
+def test_idm_reward_by_log_likelihood(cls):
+    """As above with logarithms; a certain error costs 16, not infinity."""
+    mode = {"mode": "log_likelihood"} if cls is IDMReward else {}
+    for wrong, expected in ((2, (6 * math.log(0.9) + 2 * math.log(0.05)) / 8), (0, math.log(0.9))):
+        env = cls(make(2), Oracle(), **mode)
+        assert env.range == (-16.0, 0.0)
+        env.reset(seed=0)
+        frames = finish(env, wrong=wrong)[-1][4]["reward_frames"][env.name]
+        torch.testing.assert_close(frames, torch.full((2, 3), expected))
+    certain = Oracle()
+    certain.probabilities = lambda frames, actions: (certain.labels(frames) == actions).float()
+    env = cls(make(2), certain, **mode)
+    env.reset(seed=0)
+    assert finish(env, wrong=2)[-1][1].tolist() == [-4.0, -4.0]  # 2 of 8 columns
+    assert type(env.fork(2)).__name__ == cls.__name__
 
 
 def test_idm_reward_on_chosen_columns():

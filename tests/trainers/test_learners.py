@@ -41,6 +41,13 @@ def test_nft_raises_the_reward(settings):
     assert rise(toys.learner("diffusion", nft=True, group=12, lr=0.003, advantage="global", **settings), 14) > 0.8
 
 
+def test_frame_credit_refuses_a_reward_without_values_per_frame():
+    learner = toys.learner("token", credit="frame")
+    learner.weights = {**learner.weights, "looks": 1.0}
+    with pytest.raises(InputError, match="'looks' gives one number per clip.*--credit clip"):
+        learner.iterate(0)
+
+
 @pytest.mark.parametrize("kind", ["token", "diffusion"])
 @pytest.mark.parametrize("level", ["sample", "clip"])
 def test_first_ratio_is_one_for_any_micro_batch(kind, level):

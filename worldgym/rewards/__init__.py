@@ -4,7 +4,7 @@ from worldgym.rewards.base import Reward
 from worldgym.rewards.composite import CompositeReward
 from worldgym.rewards.drift import DriftReward
 from worldgym.rewards.guards import Guards
-from worldgym.rewards.idm import IDMReward
+from worldgym.rewards.idm import IDMLikelihoodReward, IDMReward
 from worldgym.rewards.interaction_following import InteractionFollowingReward
 from worldgym.rewards.pixel import PixelReward
 from worldgym.rewards.preference import PreferenceReward
@@ -14,6 +14,7 @@ __all__ = [
     "CompositeReward",
     "DriftReward",
     "Guards",
+    "IDMLikelihoodReward",
     "IDMReward",
     "InteractionFollowingReward",
     "PixelReward",

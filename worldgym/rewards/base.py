@@ -89,10 +89,10 @@ class Reward:
     def __init__(self, env: Any, weight: float = 1.0, due: str = "episode", **recorded: Any):
         if due not in DUE:
             raise unknown("time at which a reward is due", due, DUE)
-        # what this very class takes: a reward without a weight of its own must be rebuilt without one
+        # what this very class takes: a reward without a weight, or one that fixes what its parent lets choose, is rebuilt so
         takes = inspect.signature(self._public.__init__).parameters
-        common = {name: value for name, value in (("weight", weight), ("due", due)) if name in takes or "recorded" in takes}
-        self._wrap(env, **common, **recorded)
+        every = {"weight": weight, "due": due, **recorded}
+        self._wrap(env, **{name: value for name, value in every.items() if name in takes or "recorded" in takes})
         self.weight, self.due = float(weight), due
         if not isinstance(self.core, WorldModelVectorEnv):
             raise InputError(

@@ -10,6 +10,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from worldgym.errors import InputError
 from worldgym.rng import generator
 from worldgym.trainers import advantages, kl, subsets, surrogate
 from worldgym.trainers.config import GrpoConfig
@@ -100,6 +101,12 @@ class Grpo(Learner):
         config = self.config
         if config.credit == "clip":
             return super().advantage(rewards)
+        without = [name for name, weight in self.weights.items() if weight and name not in rewards.frames]
+        if without:
+            raise InputError(
+                f"the reward {without[0]!r} gives one number per clip, and credit 'frame' needs one per frame; "
+                "give --credit clip, or a reward that scores every frame"
+            )
         frames = sum(weight * values for weight, values in self.weighted(rewards.frames))
         clips = frames.unflatten(1, (-1, self.env.unwrapped.clip_frames)).mean(2)  # a clip's steps make all its frames
         found = advantages.frame_credit(clips, config.group, config.advantage, config.discount)
