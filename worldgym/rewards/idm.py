@@ -27,8 +27,8 @@ class IDMReward(Reward):
     The indicator is read per column of the action spec: "mean" takes the share of columns that are recovered, "exact" is 1
     only where all of them are. "probability" takes the judge's probability of each commanded action in the indicator's place:
     the same scale, without ties, and small steps in the right direction already pay. "log_likelihood" takes its logarithm, at
-    least -16: r = 1/n sum_i max(log p(a_i | video), -16). Where the judge is certain, an action that is not there costs more than
-    one that it finds hard to see anyway, so single wrong actions stand out. With due="clip" every clip gets its own reward.
+    least -16: r = 1/n sum_i max(log p(a_i | video), -16). Where the judge is certain, an action that is not there costs more
+    than one that it finds hard to see anyway: single wrong actions stand out. With due="clip" every clip gets its own reward.
 
     Known way to cheat: anything that makes actions easy to read pays, whether it looks real or not: exaggerated turns, a
     frozen video for null actions (a frozen clip is right wherever nothing was commanded), a picture gone dark (the judge does
@@ -100,9 +100,9 @@ class IDMReward(Reward):
 class IDMLikelihoodReward(IDMReward):
     """How likely an inverse dynamics model finds the commanded actions (ours): `IDMReward` in its mode "log_likelihood".
 
-    r = 1/n sum_i max(log p_IDM(a_i | video), -16), the judge's own training loss with the sign turned. A class of its own,
-    because it goes by a name of its own, "idm_likelihood": on the reward benchmark it finds wrong actions that RLIR's count of labels
-    misses. It shares the judge, so it shares what the judge cannot see.
+    r = 1/n sum_i max(log p_IDM(a_i | video), -16), the judge's training loss with the sign turned. A class of its own,
+    because it goes by a name of its own, "idm_likelihood": on the reward benchmark it finds wrong actions that RLIR's count of
+    labels misses. It shares the judge, so it shares what the judge cannot see.
 
     Known way to cheat: as `IDMReward`; and because a certain error costs most, a video that leaves the judge in doubt about
     everything (pure noise: -1.1) loses less than a sharp one of other actions (-1.7). Watch image quality.
