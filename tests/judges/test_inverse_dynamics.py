@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from worldgym.actions import DOOM
-from worldgym.judges.inverse_dynamics import PRESETS, InverseDynamics, InverseDynamicsConfig, augment, mirror
+from worldgym.judges.inverse_dynamics import PRESETS, InverseDynamics, InverseDynamicsConfig, augment, mirror, tints
 
 
 def frames(count=2, steps=5, seed=0):
@@ -49,6 +49,16 @@ def test_mirroring_twice_is_nothing():
     assert ((once[1][0, :, 1] == left) == (actions[0, :, 1] == 3 - left)).all()
     again = mirror(*once, DOOM)
     assert (again[0] == clip).all() and (again[1] == actions).all()
+
+
+def test_tints_have_no_brightness_and_differ_from_frame_to_frame():
+    added = tints(torch.zeros(3, 4, 2, 2, 3))
+    assert added.shape == (3, 4, 1, 1, 3)
+    torch.testing.assert_close(added.sum(-1), torch.zeros(3, 4, 1, 1), atol=1e-6, rtol=0)
+    length = added.norm(dim=-1).flatten(1)
+    torch.testing.assert_close(length, length[:, :1].expand(3, 4))  # one strength per clip
+    assert (length > 0).all() and (length <= 0.35).all()
+    assert (added[:, 1:] - added[:, :-1]).abs().amax((1, 2, 3, 4)).min() > 1e-3
 
 
 def test_augmented_frames_stay_in_range():

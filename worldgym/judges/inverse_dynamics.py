@@ -202,7 +202,7 @@ def mirror(frames: torch.Tensor, actions: torch.Tensor, action_spec: ActionSpec)
 
 
 def augment(unit: torch.Tensor) -> torch.Tensor:
-    """Random gain and offset per clip, blur and noise on some: codec and world model output is darker, softer, noisier.
+    """Random gain and offset per clip; blur, tints and noise on some: model output is darker, softer, noisier, off in colour.
 
     Args:
         unit: (B, T, H, W, 3) float in [0, 1].
@@ -215,5 +215,13 @@ def augment(unit: torch.Tensor) -> torch.Tensor:
     if some:
         soft = F.avg_pool2d(unit[:some].flatten(0, 1).movedim(-1, 1), 3, stride=1, padding=1, count_include_pad=False)
         unit[:some] = soft.movedim(1, -1).unflatten(0, unit[:some].shape[:2])
+        unit[some : 2 * some] += tints(unit[some : 2 * some])
         unit[-some:] += 0.03 * torch.randn_like(unit[-some:])
     return unit.clamp_(0, 1)
+
+
+def tints(like: torch.Tensor) -> torch.Tensor:
+    """A colour of its own for every frame, of no brightness and up to 0.35 long: (B, T, 1, 1, 3) for `like` (B, T, H, W, 3)."""
+    way = torch.randn((*like.shape[:2], 1, 1, 3), device=like.device)
+    way = way - way.mean(-1, keepdim=True)
+    return 0.35 * torch.rand_like(way[:, :1, ..., :1]) * way / way.norm(dim=-1, keepdim=True)
