@@ -221,7 +221,7 @@ def augment(unit: torch.Tensor) -> torch.Tensor:
 
 
 def tints(like: torch.Tensor) -> torch.Tensor:
-    """A colour of its own for every frame, of no brightness and up to 0.35 long: (B, T, 1, 1, 3) for `like` (B, T, H, W, 3)."""
+    """A colour for every frame, of no brightness and up to 0.35 long: (B, T, 1, 1, 3) for `like` (B, T, H, W, 3)."""
     way = torch.randn((*like.shape[:2], 1, 1, 3), device=like.device)
     way = way - way.mean(-1, keepdim=True)
     return 0.35 * torch.rand_like(way[:, :1, ..., :1]) * way / way.norm(dim=-1, keepdim=True)
