@@ -21,6 +21,7 @@ import tyro
 from worldgym.errors import exit_with_sentence
 from worldgym.eval import protocols
 from worldgym.eval import suite as suites
+from worldgym.eval.protocols import reward_ranking
 
 NEEDS_DATA = ("action-following-minecraft-v1",)  # recordings that are not made here
 
@@ -68,8 +69,8 @@ def photograph(page: Path, path: Path) -> None:
 
 def entries(suite: suites.Suite, more: tuple[str, ...]) -> list[str]:
     """Who runs in a suite."""
-    if protocols.find(suite.protocol).entrants != "model":
-        return list(suite.models)
+    if protocols.find(suite.protocol).entrants != "model":  # rewards that came after the suite take part, too
+        return list(dict.fromkeys([*suite.models, *reward_ranking.bundled()]))
     return list(dict.fromkeys([*suite.models, "last-frame", *more]))
 
 
