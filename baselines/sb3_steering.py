@@ -14,8 +14,8 @@ Measured on a busy 2-core CPU (AMD EPYC), 1 thread, seed 0, stochastic policy, e
 
 | view | steps | CPU time | before | after | gain, paired |
 | --- | --- | --- | --- | --- | --- |
-| noise | 2,560 (32 episodes measured) | 90 s | -.1395 [-.1483, -.1302] | -.1376 [-.1463, -.1283] | +.0020 [+.0018, +.0021] |
-| token | 80,640 (24 episodes measured) | 243 s | -.961 [-1.059, -.863] | -.775 [-.913, -.645] | +.186 [+.067, +.306] |
+| noise | 2,560 (32 episodes measured) | 99 s | -.1395 [-.1483, -.1302] | -.1372 [-.1457, -.1281] | +.0024 [+.0021, +.0027] |
+| token | 80,640 (24 episodes measured) | 335 s | -.961 [-1.059, -.863] | -.775 [-.913, -.645] | +.186 [+.067, +.306] |
 
 In training the token view's episodes rise from -.916 [-.947, -.886] in the first third to -.774 [-.805, -.744] in the last.
 What it learns is to take the likeliest code: with a probability of .86 instead of 1/8 (on the first prompt).
