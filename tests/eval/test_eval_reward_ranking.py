@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,3 +137,20 @@ def test_bad_rewards_are_refused_or_on_record(tasks: list):
     assert "not a finite number" in protocol.answer(entrant, tasks[:1], [0]).rows[0]["failure"]
     entrant.player.score = lambda *a: type("S", (), {"total": torch.zeros(3)})
     assert "gave shape (3,)" in protocol.answer(entrant, tasks[:1], [0]).rows[0]["failure"]
+
+
+def test_a_donor_whose_actions_cannot_be_played_in_part_is_passed_over(monkeypatch):
+    """The game ends on the way with the first two donors; with the third all versions can be played."""
+    tried = []
+
+    def make(recorder, play, donor, *rest):
+        tried.append(donor)
+        if donor < 3:
+            raise InputError("the episode is over")
+        return f"task with {donor}"
+
+    monkeypatch.setattr(variants, "make", make)
+    known = None, SimpleNamespace(clip=SimpleNamespace(seed=7)), "a clip", 1, DOOM, 0
+    assert variants._first_playable(*known, iter((1, 2, 3, 4))) == "task with 3" and tried == [1, 2, 3]
+    with pytest.raises(InputError, match="no other actions can be played from the start of clip 7"):
+        variants._first_playable(*known, iter((1, 2)))
