@@ -64,7 +64,8 @@ class Run:
             log = [json.loads(line) for line in Path(folder, "log.jsonl").read_text().splitlines()]
         except (OSError, json.JSONDecodeError) as error:
             raise InputError(f"{folder!r} holds no run: {error}; give label=folder of python -m worldgym.train") from None
-        return Run(label, config["command"], config["settings"]["model"], [x for x in log if x.get("group") == "train"])
+        once = {x["step"]: x for x in log if x.get("group") == "train"}  # a killed run may have said a step twice
+        return Run(label, config["command"], config["settings"]["model"], list(once.values()))
 
 
 def ends(run: Run) -> dict[str, tuple[float, float]]:
