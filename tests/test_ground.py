@@ -19,6 +19,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+def test_leftovers_of_a_killed_run_go_and_nothing_else(tmp_path):
+    kept = [tmp_path / "a" / "0.json", tmp_path / "a" / "b" / "0.webm.tmp-7", tmp_path / "tmp-7.json"]
+    left = [tmp_path / "result.json.tmp-7", tmp_path / "a" / "0.webm.tmp-71"]
+    for path in kept + left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    files.remove_leftovers(tmp_path, "*")
+    assert [path.exists() for path in kept + left] == [True] * 3 + [False] * 2
+
+
 def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})

@@ -1,7 +1,7 @@
 """Files that are whole or not there: temporary name first, then a rename.
 
 - `atomic_path(path)`: write to the path it yields; renamed on success, removed on failure.
-- `write_bytes`, `write_json`: the two usual cases.
+- `write_bytes`, `write_json`: the two usual cases. `remove_leftovers(folder)`: what a killed process left half-written.
 - `sha256(path)`: hash of a file. `output_folder(path)`: make it and prove that it can be written.
 """
 
@@ -43,6 +43,18 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON atomically, with sorted keys and NaN refused (a hole is null)."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_bytes(path, (text + "\n").encode())
+
+
+def remove_leftovers(folder: Path, *below: str) -> None:
+    """Remove temporary files of `atomic_path` that a killed process left in a folder, and in folders below it.
+
+    Args:
+        folder: where one run at a time writes.
+        below: patterns of folders in it, such as "*".
+    """
+    for pattern in ("", *(f"{name}/" for name in below)):
+        for left in folder.glob(f"{pattern}*.tmp-*"):
+            left.unlink(missing_ok=True)
 
 
 def sha256(path: str | os.PathLike) -> str:

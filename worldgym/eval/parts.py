@@ -115,7 +115,8 @@ class Parts:
 
 
 def remove(out: Path) -> None:
-    """Forget all pieces, once the result is written."""
+    """Forget all pieces, once the result is written, and what a killed run left half-written beside it."""
+    files.remove_leftovers(out, "*", "clips/*")
     for path in sorted((out / FOLDER).rglob("*"), reverse=True):
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() else path.unlink()

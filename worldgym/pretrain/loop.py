@@ -22,7 +22,7 @@ from torch import nn
 
 from worldgym import rng
 from worldgym.errors import InputError
-from worldgym.files import output_folder
+from worldgym.files import output_folder, remove_leftovers
 from worldgym.models import checkpoint
 from worldgym.pretrain import card, optim, schedule
 from worldgym.pretrain.config import RunConfig
@@ -75,8 +75,7 @@ def _start(task: Task, config: RunConfig) -> RunState:
     optimizers = optim.make(module, config.optimizer, config.lr, config.muon_lr, config.weight_decay)
     run = RunState(module, optim.Average(module, config.average), optimizers)
     path = folder / "run.safetensors"
-    for left in folder.glob("*.tmp-*"):  # of a run that was killed while writing
-        left.unlink(missing_ok=True)
+    remove_leftovers(folder)  # of a run that was killed while writing
     if path.exists() and not config.resume:
         raise InputError(f"{str(folder)!r} already holds a run; add --resume to go on with it or name another --out")
     if path.exists():

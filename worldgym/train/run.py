@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from worldgym.errors import InputError
-from worldgym.files import output_folder, write_bytes, write_json
+from worldgym.files import output_folder, remove_leftovers, write_bytes, write_json
 from worldgym.models import zoo
 from worldgym.models.noise_kernels import NoiseKernel
 from worldgym.models.world_model import WorldModel
@@ -162,8 +162,7 @@ def _too_large(iteration: int) -> InputError:
 
 
 def _refuse_overwriting(config: RunConfig) -> None:
-    for left in config.out.glob("*.tmp-*"):  # of a run that was killed while writing
-        left.unlink(missing_ok=True)
+    remove_leftovers(config.out)  # of a run that was killed while writing
     if (config.out / "run.safetensors").exists() and not config.resume:
         raise InputError(f"{str(config.out)!r} already holds a run; add --resume to go on with it or name another --out")
 
