@@ -105,7 +105,7 @@ class IDMLikelihoodReward(IDMReward):
     labels misses. It shares the judge, so it shares what the judge cannot see.
 
     Known way to cheat: as `IDMReward`; and because a certain error costs most, a video that leaves the judge in doubt about
-    everything (pure noise: -1.1) loses less than a sharp one of other actions (-1.7). Watch image quality.
+    everything (pure noise: -1.0) loses less than a sharp one of other actions (-1.8). Watch image quality.
 
     Args:
         env, judge, columns, weight, due: as in `IDMReward`.
