@@ -1,9 +1,10 @@
 """A preference-like reward on the token model: GRPO, rewarded by how the video looks, whatever the actions were.
 
 command   python baselines/preference.py --out preference.safetensors
-hardware  not yet measured
-time      not yet measured
-expected  not yet measured; in RLIR's Table 2 VideoAlign moves MineWorld 700M from F1 .70 to .73, RLIR's own reward to .81
+hardware  not yet measured as this file; by the command, with the quality reward alone: 1 thread of an AMD EPYC
+time      58 minutes
+expected  of that run: its own judge from .75 to .99, held-out F1 from .597 down to .384: reward hacking, see
+          baselines/README.md; in RLIR's Table 2 VideoAlign moves MineWorld 700M from F1 .70 to .73, RLIR's reward to .81
 
 then      python -m worldgym.eval --models preference.safetensors
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from worldgym.errors import InputError
-from worldgym.models.sampling import check_sampling, logprob_sum, nucleus, sample
+from worldgym.models import sampling
+from worldgym.models.sampling import check_sampling, draw, logprob_sum, nucleus, sample
 
 PAPER = torch.tensor([0.1, 0.4, 0.15, 0.05, 0.3])  # falling: 1 (.4), 4 (.3), 2 (.15), 0 (.1), 3 (.05)
 
@@ -111,3 +112,34 @@ def test_bad_settings(top_p, temperature):
 def test_greedy_has_no_logprob():
     with pytest.raises(InputError, match="greedy"):
         logprob_sum(PAPER.log(), torch.tensor(1), temperature=0)
+
+
+@pytest.mark.parametrize(("top_p", "temperature"), [(0.8, 1.0), (0.3, 0.7), (1.0, 2.0)])
+def test_draw_is_sample_and_its_logprob(top_p, temperature):
+    """One call for both gives the same codes and, but for rounding, the same log-probabilities."""
+    logits = 3 * torch.randn(200, 50, generator=torch.Generator().manual_seed(1))
+    codes, logprob = draw(logits, uniform(200), top_p, temperature)
+    assert codes.equal(sample(logits, uniform(200), top_p, temperature))
+    torch.testing.assert_close(logprob, logprob_sum(logits, codes, top_p, temperature), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprob_and_gradient_as_autograd_has_them(monkeypatch, temperature):
+    """The gradient written by hand equals autograd's, also for codes outside the nucleus, in pieces and behind an axis."""
+    monkeypatch.setattr(sampling, "CHUNK", 3 * 40)  # 7 pieces of 3 rows
+    logits = (3 * torch.randn(4, 5, 40, generator=torch.Generator().manual_seed(2))).requires_grad_(True)
+    codes = torch.randint(40, (4, 5), generator=torch.Generator().manual_seed(3))
+    weights = torch.linspace(-1, 1, 20).view(4, 5)
+    z = logits / temperature
+    kept = nucleus(z.softmax(-1).detach(), 0.6).scatter(-1, codes.unsqueeze(-1), True)
+    plain = z.log_softmax(-1).masked_fill(~kept, -torch.inf).log_softmax(-1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
+    found = logprob_sum(logits, codes, 0.6, temperature)
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-5)
+    ours, theirs = (torch.autograd.grad((x * weights).sum(), logits, retain_graph=True)[0] for x in (found, plain))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_logprob_of_a_code_that_the_policy_left():
+    """A code 200 nats below the best has probability 0 in float32, and still a finite log-probability: about -200."""
+    logits = torch.tensor([[0.0, -200.0, -1.0]])
+    assert abs(float(logprob_sum(logits, torch.tensor([1]), 0.5)) + 200) < 1e-3

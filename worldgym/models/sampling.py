@@ -1,6 +1,7 @@
 """Drawing codes from logits: greedy, temperature, top-p; one uniform number per code.
 
 - `sample(logits, uniform, top_p, temperature)`: inverse CDF in code order, so a row's code depends on that row alone.
+- `draw(…)`: the same code and its log-probability, for the work of one.
 - `logprob_sum(logits, codes, top_p, temperature)`: log-probability of codes under that very distribution.
 - `nucleus(probabilities, top_p)`: which codes top-p keeps (MineWorld's rule).
 """
@@ -10,8 +11,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from worldgym.errors import InputError
+
+CHUNK = 1 << 20  # numbers per piece on a CPU: what fits into its cache needs no fresh memory for every operation
 
 
 def check_sampling(top_p: float, temperature: float) -> None:
@@ -35,13 +39,20 @@ def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     """
     falling = _sorted(probabilities).flip(-1)
     before = falling.cumsum(-1) - falling
-    kept = (before <= top_p).sum(-1, keepdim=True)  # at least 1: nothing comes before the first
+    kept = _count(before <= top_p)  # at least 1: nothing comes before the first
     return probabilities >= falling.gather(-1, kept - 1)
 
 
 def _sorted(x: Tensor) -> Tensor:
     """Rising values; numpy's vectorised sort is ten times faster than torch's on a CPU."""
     return torch.from_numpy(np.sort(x.numpy(), axis=-1)) if x.device.type == "cpu" else x.sort(-1).values
+
+
+def _count(mask: Tensor) -> Tensor:
+    """(…, V) bool -> (…, 1) int64; numpy counts bits, torch on a CPU adds integers."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.count_nonzero(mask.numpy(), axis=-1, keepdims=True))
+    return mask.sum(-1, keepdim=True)
 
 
 def sample(logits: Tensor, uniform: Tensor, top_p: float = 1.0, temperature: float = 1.0) -> Tensor:
@@ -55,13 +66,27 @@ def sample(logits: Tensor, uniform: Tensor, top_p: float = 1.0, temperature: flo
     """
     if temperature == 0:
         return logits.argmax(-1)
+    return _pick(_kept_weights(logits, top_p, temperature), uniform)[0]
+
+
+def draw(logits: Tensor, uniform: Tensor, top_p: float = 1.0, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """`sample`'s codes (…,) int64 and their `logprob_sum` (…,) float32, without gradient; temperature above 0."""
+    weights = _kept_weights(logits, top_p, temperature)
+    codes, total = _pick(weights, uniform)
+    return codes, (weights.gather(-1, codes.unsqueeze(-1)) / total).log().squeeze(-1).float()
+
+
+def _kept_weights(logits: Tensor, top_p: float, temperature: float) -> Tensor:
     weights = (logits.detach().float() / temperature).softmax(-1)
-    if top_p < 1:
-        weights = weights * nucleus(weights, top_p)
+    return weights * nucleus(weights, top_p) if top_p < 1 else weights
+
+
+def _pick(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes (…,) and the weights' sum (…, 1) float64."""
     # double: a GPU adds up in parallel, and float32 rounding could leave a dropped code a sliver of the sum
     cumulative = weights.double().cumsum(-1)
-    target = uniform.unsqueeze(-1) * cumulative[..., -1:]
-    return (cumulative <= target).sum(-1)
+    total = cumulative[..., -1:]
+    return (cumulative <= uniform.unsqueeze(-1) * total).sum(-1), total
 
 
 def logprob_sum(logits: Tensor, codes: Tensor, top_p: float = 1.0, temperature: float = 1.0) -> Tensor:
@@ -78,10 +103,37 @@ def logprob_sum(logits: Tensor, codes: Tensor, top_p: float = 1.0, temperature: 
     """
     if temperature == 0:
         raise InputError("temperature 0 is greedy decoding, which has no log-probabilities; give a positive one")
-    logprobs = (logits.float() / temperature).log_softmax(-1)
-    index = codes.unsqueeze(-1)
-    chosen = logprobs.gather(-1, index).squeeze(-1)
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
     if top_p >= 1:
-        return chosen
-    kept = nucleus(logprobs.detach().exp(), top_p).scatter(-1, index, True)
-    return chosen - logprobs.masked_fill(~kept, -torch.inf).logsumexp(-1)
+        return logits.log_softmax(-1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
+    return _NucleusLogprob.apply(logits.reshape(-1, logits.shape[-1]), codes.reshape(-1), top_p).view(codes.shape)
+
+
+class _NucleusLogprob(torch.autograd.Function):
+    """log q(code) for q, the kept codes' share of a softmax: z_code - log sum_kept exp z; its gradient is onehot - q.
+
+    By hand, because half of a policy's update went into what autograd keeps and fills on the way.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, codes: Tensor, top_p: float) -> Tensor:
+        q, found, index = torch.empty_like(logits), logits.new_empty(len(logits)), codes.unsqueeze(-1)
+        size = max(1, CHUNK // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
+        for start in range(0, len(logits), max(size, 1)):
+            rows = slice(start, start + size)
+            z, p = logits[rows], logits[rows].softmax(-1)
+            kept = nucleus(p, top_p).scatter_(-1, index[rows], True)
+            total = torch.mul(p, kept, out=q[rows]).sum(-1, keepdim=True)
+            q[rows] /= total
+            # from the largest logit, not from log p: a code that the policy has left may have p = 0 in float32
+            below = z.gather(-1, index[rows]) - z.amax(-1, keepdim=True)
+            found[rows] = (below - (total / p.amax(-1, keepdim=True)).log()).squeeze(-1)
+        ctx.save_for_backward(q, index)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        q, index = ctx.saved_tensors
+        gradient = gradient.unsqueeze(-1)
+        return (q * -gradient).scatter_add_(-1, index, gradient), None, None

@@ -11,7 +11,7 @@ from worldgym.errors import InputError
 from worldgym.models.agents import observation as forms
 from worldgym.models.agents.trajectory import TokenTrajectory
 from worldgym.models.code_schedule import CodeSchedule, raster
-from worldgym.models.sampling import check_sampling, logprob_sum, sample
+from worldgym.models.sampling import check_sampling, draw, logprob_sum
 from worldgym.models.token_model import TokenModel
 from worldgym.models.wave_reader import RasterReader, WaveReader, predictions
 from worldgym.rng import RowNoise
@@ -68,8 +68,7 @@ class TokenAgent:
             logits, numbers = logits.select(1, 0), self._uniform[cells[0]]
         else:
             numbers = torch.stack([self._uniform[cell] for cell in cells], 1)
-        drawn = sample(logits, numbers, self.top_p, self.temperature)
-        logprob = logprob_sum(logits, drawn, self.top_p, self.temperature)
+        drawn, logprob = draw(logits, numbers, self.top_p, self.temperature)
         if self.schedule.width > 1:
             drawn, logprob = self._padded(drawn), logprob.sum(1)
         return forms.like(observation, drawn), logprob
