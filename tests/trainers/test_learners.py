@@ -35,7 +35,12 @@ def test_grpo_raises_the_reward(kind, settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"level": "clip", "curriculum": "cycle", "best_of": 6}, {"old": "detached", "best_of": 6, "minibatches": 2}],
+    [
+        {"early": 0.5},
+        {},
+        {"level": "clip", "curriculum": "cycle", "best_of": 6},
+        {"old": "detached", "best_of": 6, "minibatches": 2},
+    ],
 )
 def test_nft_raises_the_reward(settings):
     assert rise(toys.learner("diffusion", nft=True, group=12, lr=0.003, advantage="global", **settings), 14) > 0.8

@@ -49,6 +49,14 @@ def test_step_subset_can_leave_out_the_last_step():
     assert (found == [0, 1, 2, 4, 5, 6]).all()
 
 
+def test_step_subset_among_the_early_steps():
+    """Of 10 steps the first 3: all of them at share 1, one of them at .1; the last step is far away."""
+    every = step_subset(2, levels=10, clips=2, share=1.0, generator=generator(2, "subset"), drop_last=True, early=0.3)
+    assert (every == [0, 1, 2, 10, 11, 12]).all()
+    one = step_subset(300, levels=10, clips=1, share=0.1, generator=generator(2, "subset"), early=0.3)
+    assert one.shape == (300, 1) and set(one.ravel()) == {0, 1, 2}
+
+
 def test_step_subset_repeats_for_a_seed():
     first, again, other = (step_subset(3, 10, 2, 0.5, generator(seed, "subset")) for seed in (3, 3, 4))
     assert (first == again).all() and (first != other).any()

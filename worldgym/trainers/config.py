@@ -58,6 +58,8 @@ class LoopConfig:
     """sum: the environment's reward is normalised; each: every term on its own, then weighted (WorldCompass)."""
     step_share: float = 1.0
     """Share of the denoising steps that learn, drawn anew in every iteration (diffusion)."""
+    early: float = 1.0
+    """Share of the denoising steps, noisiest first, among which they are drawn: what moves is decided there (diffusion)."""
     top_p: float = 1.0
     """Of rollouts (token)."""
     temperature: float = 1.0
@@ -74,6 +76,8 @@ class LoopConfig:
                 raise InputError(f"{flag(name)} must be a share from 0 to 1, not {getattr(self, name)}")
         if not 0 < self.step_share <= 1:
             raise InputError(f"--step-share must be above 0 and at most 1, not {self.step_share}")
+        if not 0 < self.early <= 1:
+            raise InputError(f"--early must be above 0 and at most 1, not {self.early}")
         if self.group < 2:
             raise InputError(f"--group is {self.group}: advantages compare rollouts of a prompt, give at least 2")
 

@@ -116,9 +116,9 @@ class Grpo(Learner):
         """Numbers of the steps that learn."""
         trajectory, config = rollout.trajectory, self.config
         usable = self.policy.trained_steps(trajectory, rollout.clips)
-        if self.policy.kind == "token" or config.step_share == 1:
+        if self.policy.kind == "token" or config.step_share == config.early == 1:
             return usable
         random = generator(config.seed, "steps", iteration)
         levels, clips = steps_per_clip(trajectory), clip_count(trajectory)
-        drawn = subsets.step_subset(1, levels, clips, config.step_share, random, drop_last=self.policy.quiet_end)
+        drawn = subsets.step_subset(1, levels, clips, config.step_share, random, self.policy.quiet_end, config.early)
         return [int(step) for step in drawn[0] if step in set(usable)]

@@ -131,7 +131,7 @@ class Nft(Learner):
         trajectory, config = rollout.trajectory, self.config
         random = generator(config.seed, "levels", iteration)
         count = steps_per_clip(trajectory)
-        drawn = subsets.step_subset(config.rows, count, len(rollout.clips), config.step_share, random)
+        drawn = subsets.step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
         return drawn[self.layout.rows] + rollout.clips.start * count
 
 

@@ -1,6 +1,7 @@
 """Which noise levels a sample is trained on: a random share, because neighbouring levels teach nearly the same.
 
-- `step_subset`: steps of a denoising episode (DanceGRPO's timestep fraction, RLIR .6, WorldCompass half of 40).
+- `step_subset`: steps of a denoising episode (DanceGRPO's timestep fraction, RLIR .6, WorldCompass half of 40), or of its
+  noisy beginning (MixGRPO, arXiv 2507.21802, and Flow-GRPO-Fast train few early steps).
 - `count`: how many a share of K is.
 """
 
@@ -19,7 +20,13 @@ def count(share: float, total: int) -> int:
 
 
 def step_subset(
-    rows: int, levels: int, clips: int, share: float, generator: np.random.Generator, drop_last: bool = False
+    rows: int,
+    levels: int,
+    clips: int,
+    share: float,
+    generator: np.random.Generator,
+    drop_last: bool = False,
+    early: float = 1.0,
 ) -> np.ndarray:
     """Steps to train on, drawn without replacement for every row and clip.
 
@@ -30,11 +37,12 @@ def step_subset(
         share: of the K steps.
         generator: numpy's.
         drop_last: leave out the last step of a clip, as DanceGRPO does.
+        early: draw among the first `count(early, K)` steps of a clip only, the noisiest.
 
     Returns:
         (B, N * n) int64 step numbers, ascending in a row; n = `count(share, K)` or what is left of K.
     """
-    usable = levels - drop_last
+    usable = min(levels - drop_last, count(early, levels))
     if usable < 1 or rows < 1 or clips < 1:
         raise InputError(f"{rows} rows, {clips} clips and {usable} usable steps: all must be at least 1")
     n = min(count(share, levels), usable)
