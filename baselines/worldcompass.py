@@ -40,7 +40,7 @@ class Arguments:
 
     out: str = "worldcompass.safetensors"
     """File for the trained model."""
-    model: str = "doom-rooms/diffusion-nano"
+    model: str = "doom-rooms/diffusion-nano-v2"
     """Where to start."""
     codec: str = "doom-rooms/latent-codec"
     """The codec of that model."""

@@ -1,7 +1,7 @@
 """How much of a trainer's gradient is signal: gradients of independent iterations of one policy, compared.
 
     python benchmarks/gradient_signal.py --prompts data/rooms --out benchmarks/results/gradient-signal.json \\
-        --runs "nft --preset rlir-nft-nano" "nft --preset rlir-nft-nano --early 0.2" --batches 6
+        --runs "nft --preset rlir-nft-nano --early 1" "nft --preset rlir-nft-nano" --batches 6
 
 Every run plays its iterations with weights that never move, and keeps the gradient in the optimizer's place. Two independent
 gradients g, h of the same policy share nothing but the signal: E<g, h> = |signal|^2, and their cosine is the signal's share of
@@ -36,7 +36,7 @@ class Arguments:
 
     out: str = "benchmarks/results/gradient-signal.json"
     """Result file."""
-    runs: tuple[str, ...] = ("nft --preset rlir-nft-nano", "nft --preset rlir-nft-nano --early 0.2")
+    runs: tuple[str, ...] = ("nft --preset rlir-nft-nano --early 1", "nft --preset rlir-nft-nano")
     """Settings, each as behind python -m worldgym.train."""
     prompts: str = "doom-rooms"
     """A folder of recorded clips, or the game itself."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from worldgym.errors import unknown
 
+DIFFUSION = "doom-rooms/diffusion-nano-v2"  # the better one of the two that are bundled
 # RLIR (arXiv 2509.23958), appendix A.3
 RLIR_TOKEN = {
     "model": "doom-rooms/token-nano",
@@ -21,7 +22,7 @@ RLIR_TOKEN = {
     "top_p": 0.8,
 }
 RLIR_DIFFUSION = {
-    "model": "doom-rooms/diffusion-nano",
+    "model": DIFFUSION,
     "reward": ("idm",),
     "prompt_batch": 16,
     "group": 24,
@@ -52,7 +53,7 @@ NANO_TOKEN = {
 NANO_DIFFUSION = {**NANO, "lr": 2e-4, "last_noise": False, "step_share": 0.3}
 # WorldCompass (arXiv 2602.09022) as released
 WORLDCOMPASS = {
-    "model": "doom-rooms/diffusion-nano",
+    "model": DIFFUSION,
     "reward": ("if=2", "drift=1"),
     "level": "clip",
     "span": 4,
@@ -75,9 +76,23 @@ WORLDCOMPASS = {
     "old": "ema",
 }
 NANO_COMPASS = {"denoise_steps": 10, "shift": 1.0, "lr": 3e-4, "prompt_batch": 8, "group": 12, "best_of": 4, "step_share": 0.3}
-RLIR_NFT = {"reward": ("idm",)}  # RLIR's reward, WorldCompass' algorithm
+# RLIR's reward, WorldCompass' algorithm. Candidates of one frame, whose reward is its own; all of them, not the extremes alone;
+# and of ten noise levels the first two, where the gradient has most of its signal (benchmarks/gradient_signal.py).
+RLIR_NFT = {
+    "reward": ("idm=2", "pixel=1"),
+    "frames": 6,
+    "span": 1,
+    "prompt_batch": 16,
+    "group": 16,
+    "best_of": 0,
+    "early": 0.2,
+    "step_share": 0.1,
+    "minibatches": 2,
+    "micro": 32,
+    "ema": 0.95,
+}
 DIFFUSION_NFT = {
-    "model": "doom-rooms/diffusion-nano",
+    "model": DIFFUSION,
     "reward": ("idm",),
     "prompt_batch": 48,
     "group": 24,
