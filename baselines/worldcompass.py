@@ -3,7 +3,8 @@
 command   python baselines/worldcompass.py --out worldcompass.safetensors
 hardware  not yet measured as this file; by the command, with drift as the second reward: 1 thread of an AMD EPYC
 time      40 minutes
-expected  of that run: its own camera judge from .18 to .25, nothing of it for the held-out one, see baselines/README.md; the paper's HY-WorldPlay goes from 22 % to 58 % in composite, from 62 % to 69 % in basic actions
+expected  of that run: its own camera judge from .18 to .25, nothing of it for the held-out one, see baselines/README.md;
+          the paper's HY-WorldPlay goes from 22 % to 58 % in composite, from 62 % to 69 % in basic actions
 
 An iteration plays every prompt once up to clip k (k = 1, 2, … N in turn: the length curriculum; a clip is 4 frames), then G
 candidates for clip k from there through env.fork, with the weights of a slow average of the policy and the plain ODE. Each
