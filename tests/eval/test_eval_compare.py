@@ -9,6 +9,7 @@ import pytest
 
 from worldgym.errors import InputError
 from worldgym.eval import __main__, protocols, rows, schema, scores
+from worldgym.eval import compare as compare_files
 from worldgym.eval import suite as suites
 from worldgym.eval.compare import compare, plot, table
 
@@ -86,6 +87,25 @@ def test_what_cannot_be_compared_says_why(finished, suite, change, sentence):
     change(b)
     with pytest.raises(InputError, match=sentence):
         compare(a, b, suite)
+
+
+def test_seeds_are_put_together(finished, suite, tmp_path):
+    """Two seeds: the difference is the mean over all clips, whatever the order of the files."""
+    a, b = (read(finished, name) for name in ("toy--sloppy", "toy--good"))
+    others = []
+    for one, shift in ((a, 0.0), (b, 1.0)):
+        other = copy.deepcopy(one)
+        other["seed"] = 1
+        for row in other["rows"]:
+            row["scores"]["psnr"] += shift
+        others.append(other)
+    single = by_name(compare(a, b, suite))["psnr"]
+    both = by_name(compare([a, others[0]], [others[1], b], suite))["psnr"]
+    assert both.difference.value == pytest.approx(single.difference.value + 0.5)
+    with pytest.raises(InputError, match=r"another seed: \[0\] and \[0, 1\]"):
+        compare(a, [b, others[1]], suite)
+    with pytest.raises(InputError, match="holds no result"):
+        compare_files._read(tmp_path)
 
 
 def test_files_and_table(finished, suite, monkeypatch, capsys, tmp_path):

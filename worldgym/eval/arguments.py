@@ -38,4 +38,5 @@ class Job:
     sample: int = 2
     """With --verify: how many clips are made again from weights; 0 for none."""
     compare: tuple[str, str] | None = None
-    """Compare two result files, clip by clip, and stop; writes compare.png and compare.json when --out is given."""
+    """Compare two result files, or two entries' folders (all their seeds), clip by clip, and stop; writes compare.png and
+    compare.json when --out is given."""

@@ -1,6 +1,7 @@
 """Two entries of one suite, clip by clip: paired bootstrap of the difference, and the probability of improvement.
 
-- `compare(a, b)`: one `Difference` per metric, B minus A. `main(job)`: `python -m worldgym.eval --compare A.json B.json`.
+- `compare(a, b)`: one `Difference` per metric, B minus A. `main(job)`: `python -m worldgym.eval --compare A.json B.json`, or
+  two folders of entries, with all their seeds.
 
 Both entries answered the same clips, so every resample draws the same clips for both: what makes a clip easy or hard falls
 out of the difference. The probability of improvement is the share of clips on which B is better, ties counting one half
@@ -54,27 +55,42 @@ class Difference:
         return "better" if (low > 0) == (self.better == "higher") else "worse"
 
 
-def compare(a: Mapping[str, Any], b: Mapping[str, Any], suite: str | None = None) -> list[Difference]:
+Result = Mapping[str, Any]
+
+
+def compare(a: Result | Sequence[Result], b: Result | Sequence[Result], suite: str | None = None) -> list[Difference]:
     """B against A, per metric of the suite.
 
     Args:
-        a, b: result files, as `schema.read` gives them.
+        a, b: result files, as `schema.read` gives them; or the files of several seeds each, which are put together: every
+            resample then draws as many clips from each.
         suite: path of a suite that is not shipped.
 
     Raises:
         InputError: they are not results of one suite on the same clips.
     """
+    first, second = ([found] if isinstance(found, Mapping) else sorted(found, key=lambda one: one["seed"]) for found in (a, b))
+    seeds = [[one["seed"] for one in found] for found in (first, second)]
+    if seeds[0] != seeds[1]:
+        raise InputError(f"the two results have another seed: {seeds[0]} and {seeds[1]}; compare entries of the same seeds")
+    for one, other in zip(first, second, strict=True):
+        _same_clips(one, other)
+    found = first[0]["suite"]
+    protocol = protocols.load(suites.load(suite or found["name"]))
+    if any(protocol.suite.sha256 != one["suite"]["sha256"] for one in first):
+        raise InputError(f"the results are of another {found['name']!r} than the one that is published")
+    bootstrap = scores.bootstrap_of(protocol, seeds[0], [len(one["rows"]) for one in first])
+    both = [[row for one in found for row in one["rows"]] for found in (first, second)]
+    pairs = [_scores(protocol, found, bootstrap) for found in both]
+    per_clip = [_per_clip(protocol, found) for found in both]
+    return [_difference(name, protocol, pairs, per_clip, bootstrap) for name in protocol.suite.metrics]
+
+
+def _same_clips(a: Result, b: Result) -> None:
     for key, value in (("suite", "suite"), ("seed", "seed"), ("clips", "test clips")):
         one, two = (found[key] if key != "clips" else found[key]["sha256"] for found in (a, b))
         if one != two:
             raise InputError(f"the two results have another {value}, so they cannot be compared clip by clip")
-    protocol = protocols.load(suites.load(suite or a["suite"]["name"]))
-    if protocol.suite.sha256 != a["suite"]["sha256"]:
-        raise InputError(f"the results are of another {a['suite']['name']!r} than the one that is published")
-    bootstrap = scores.bootstrap_of(protocol, [a["seed"]], [len(a["rows"])])
-    pairs = [_scores(protocol, found["rows"], bootstrap) for found in (a, b)]
-    per_clip = [_per_clip(protocol, found["rows"]) for found in (a, b)]
-    return [_difference(name, protocol, pairs, per_clip, bootstrap) for name in protocol.suite.metrics]
 
 
 def _scores(protocol: Protocol, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Score]:
@@ -166,15 +182,26 @@ def plain(found: Sequence[Difference]) -> list[dict[str, Any]]:
 
 def main(job: Job) -> None:
     """Print the table; write compare.json and compare.png when a folder is given."""
-    a, b = (schema.read(path) for path in job.compare)
-    found = compare(a, b, job.suite if job.suite.endswith(".toml") else None)
-    names = [one["entry"]["name"] for one in (a, b)]
-    title = f"A = {names[0]}, B = {names[1]}; {a['suite']['name']}, {a['clips']['count']} clips, seed {a['seed']}"
+    both = [_read(Path(path)) for path in job.compare]
+    found = compare(*both, job.suite if job.suite.endswith(".toml") else None)
+    (a, *_), (b, *_) = both
+    names, seeds = [one["entry"]["name"] for one in (a, b)], ", ".join(str(one["seed"]) for one in both[0])
+    count = sum(one["clips"]["count"] for one in both[0])
+    title = f"A = {names[0]}, B = {names[1]}; {a['suite']['name']}, {count} clips, seed {seeds}"
     print(f"{title}\n\n{table(found)}\n\n[low, high]: paired bootstrap over clips, {a['bootstrap']['level']:.0%}")
     if job.out is None:
         return
     out = files.output_folder(Path(job.out))
-    about = {"what": "comparison", "a": a["sha256"], "b": b["sha256"], "names": names, "suite": a["suite"]["name"]}
+    hashes = [one[0]["sha256"] if len(one) == 1 else [each["sha256"] for each in one] for one in both]
+    about = {"what": "comparison", "a": hashes[0], "b": hashes[1], "names": names, "suite": a["suite"]["name"]}
     files.write_json(out / "compare.json", {**about, "metrics": plain(found)})
     plot(found, title, out / "compare.png")
     print(f"wrote {out / 'compare.json'}, {out / 'compare.png'}")
+
+
+def _read(path: Path) -> list[Result]:
+    """A result file, or all of an entry's folder, by seed."""
+    paths = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not paths:
+        raise InputError(f"{str(path)!r} holds no result; name a file, or a folder as leaderboards/<suite>/<entry>")
+    return sorted((schema.read(one) for one in paths), key=lambda one: one["seed"])
