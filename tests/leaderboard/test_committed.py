@@ -30,6 +30,14 @@ def test_a_committed_result_is_whole(path):
     assert result["clips"]["count"] == suite.clips
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-3:]))
+def test_a_committed_result_was_made_by_what_is_here(path):
+    """Who edits a reward's file, if only a comment, or a model's weights, makes its entries again; or none can be verified."""
+    result = schema.read(path)
+    entrant = protocols.load(suites.load(result["suite"]["name"])).enter(result["entry"]["origin"])
+    assert entrant.weights == result["entry"]["weights_sha256"], "changed since: make the entry again (leaderboards/make.py)"
+
+
 def test_tables_are_those_of_the_files():
     """An empty leaderboard has none."""
     path = FOLDER / "README.md"
