@@ -118,8 +118,8 @@ class _NucleusLogprob(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, codes: Tensor, top_p: float) -> Tensor:
         q, found, index = torch.empty_like(logits), logits.new_empty(len(logits)), codes.unsqueeze(-1)
-        size = max(1, CHUNK // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
-        for start in range(0, len(logits), max(size, 1)):
+        size = max(1, CHUNK // logits.shape[-1]) if logits.device.type == "cpu" else max(1, len(logits))
+        for start in range(0, len(logits), size):
             rows = slice(start, start + size)
             z, p = logits[rows], logits[rows].softmax(-1)
             kept = nucleus(p, top_p).scatter_(-1, index[rows], True)

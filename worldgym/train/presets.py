@@ -77,7 +77,7 @@ WORLDCOMPASS = {
 }
 NANO_COMPASS = {"denoise_steps": 10, "shift": 1.0, "lr": 3e-4, "prompt_batch": 8, "group": 12, "best_of": 4, "step_share": 0.3}
 # RLIR's reward, WorldCompass' algorithm. Candidates of one frame, whose reward is its own; all, not the best and worst only;
-# of ten noise levels the first two, where the gradient has most of its signal (benchmarks/gradient_signal.py).
+# of ten noise levels the first two, because what moves is decided there.
 RLIR_NFT = {
     "reward": ("idm=2", "pixel=1"),
     "frames": 6,
