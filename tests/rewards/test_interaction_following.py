@@ -10,6 +10,7 @@ from worldgym.actions import DOOM
 from worldgym.envs.denoise import DenoiseEnv, DenoiseVectorEnv
 from worldgym.errors import InputError
 from worldgym.judges.camera_motion import CameraMotion, CameraMotionConfig
+from worldgym.judges.soft_labels import soft_agreement
 from worldgym.models.codec import LatentCodec, LatentCodecConfig
 from worldgym.rewards import InteractionFollowingReward
 from worldgym.types import Prompts
@@ -83,6 +84,19 @@ def test_scores_by_hand(mode, wrong_half, wrong):
     other = "exact" if mode == "fine" else "fine"
     assert set(terms) == {"interaction_following", f"interaction_following_{other}"}
     assert result[4]["reward_frames"]["interaction_following"].shape == (2, 3)
+
+
+def test_the_soft_mode_is_the_smooth_agreement_and_reports_both_hard_ones():
+    env = InteractionFollowingReward(make(2), Wide(), mode="soft", momentum="none")
+    right, wrong = play(env, FORWARD, TURN, BACK_UP), play(env, FORWARD, TURN, FORWARD)
+    frames = right[4]["reward_frames"]["interaction_following"]
+    motion = torch.tensor([[FORWARD, TURN, BACK_UP]], dtype=torch.float32).expand(2, -1, -1)
+    expected = soft_agreement(motion, torch.tensor([LABELS] * 2), env.rules)
+    torch.testing.assert_close(torch.as_tensor(frames).double(), expected)
+    assert right[1].tolist() == pytest.approx(expected.mean(1).tolist())
+    terms = right[4]["reward_terms"]
+    assert terms["interaction_following_exact"].tolist() == terms["interaction_following_fine"].tolist() == [1.0, 1.0]
+    assert (wrong[1] < right[1] - 0.2).all()
 
 
 def test_the_best_threshold_counts():

@@ -11,9 +11,10 @@ from worldgym.errors import InputError, unknown
 from worldgym.judges.camera_commands import MOMENTA, commanded_labels
 from worldgym.judges.camera_labels import Rules, agreement
 from worldgym.judges.camera_poses import as_camera_judge
+from worldgym.judges.soft_labels import soft_agreement
 from worldgym.rewards.base import Reward, Scored
 
-MODES = ("exact", "fine")
+MODES = ("exact", "fine", "soft")
 
 
 class InteractionFollowingReward(Reward):
@@ -26,7 +27,8 @@ class InteractionFollowingReward(Reward):
         fine  = 1/(2n) sum_i ( 1{translation right} + 1{rotation right} ) at that same tau (the first of equals).
 
     Both are in `info["reward_terms"]`: "interaction_following" is the one that is chosen by `mode`, the other one has its own
-    key. The per-frame values belong to the chosen tau.
+    key. The per-frame values belong to the chosen tau. The mode "soft" is the smooth relative of "fine" (not in the paper; see
+    `worldgym.judges.soft_labels`): it tells candidates apart that get the same labels.
 
     Known way to cheat: only the camera counts. A model that turns a blurred or invented scene in the right way is paid in
     full, and so is one that exaggerates every move; large plain walls hide what the judge cannot see. Set a quality or drift
@@ -36,7 +38,7 @@ class InteractionFollowingReward(Reward):
         env: a world-model environment.
         judge: zoo name or path of a camera motion model, or an object with `motion(frames)`, or with `poses(frames)` (see
             `worldgym.judges.camera_poses.PoseEstimator`, for published 3-D models). Never the held-out judge of an evaluation.
-        mode: "fine" (as WorldCompass trains) or "exact".
+        mode: "fine" (as WorldCompass trains), "exact" or "soft".
         translation: the lengths tau per step, in map units; shares of the video's longest step with `scale="scene"`.
         rotation: degrees per step above which a rotation counts.
         scale: "units" or, for judges without a unit, "scene"; see `worldgym.judges.camera_labels.Rules`.
@@ -86,6 +88,9 @@ class InteractionFollowingReward(Reward):
         motion = torch.cat([self.judge.motion(row[None]) for row in frames])
         found = agreement(motion[:, given - 1 :], self.target(actions)[:, given - 1 :], self.rules)
         both = {"exact": (found.exact, found.exact_steps), "fine": (found.fine, found.fine_steps)}
+        if self.mode == "soft":
+            steps = soft_agreement(motion[:, given - 1 :], self.target(actions)[:, given - 1 :], self.rules)
+            both["soft"] = (steps.mean(1), steps)
         total, steps = both.pop(self.mode)
         extra = {f"{self.name}_{name}": values[0].float() for name, values in both.items()}
         return Scored(total.float(), steps.float(), extra)
