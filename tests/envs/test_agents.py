@@ -4,6 +4,7 @@ import pytest
 import torch
 from env_toys import denoise_env, diffusion_model, play, token_env, token_model
 
+from worldgym.actions import DOOM
 from worldgym.errors import InputError
 from worldgym.models.agents import DenoiseAgent, TokenAgent
 from worldgym.models.code_schedule import diagonal, raster, schedule
@@ -128,6 +129,13 @@ def test_stepping_the_ode_is_generating(clip: int, prefix: int):
     given = env.codec.encode(observation["prefix"])
     whole = model.generate(given, env.actions, RowNoise(env.seeds), steps=3, sampler="euler")
     torch.testing.assert_close(env.trajectory().latents, whole, atol=1e-5, rtol=0)
+    weights = torch.tensor([0.0, 1.0, 2.0])
+    play(env, DenoiseAgent(model, "ode", weights), RowNoise(range(3)), env.reset(seed=5)[0])
+    for cache in (True, False):
+        guided = model.generate(given, env.actions, RowNoise(env.seeds), 3, "euler", cache, guidance=weights)
+        torch.testing.assert_close(env.trajectory().latents, guided, atol=1e-5, rtol=0)
+    torch.testing.assert_close(guided[0], whole[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(guided[1:], whole[1:], atol=1e-3)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
@@ -184,6 +192,45 @@ def test_fork_shares_the_prefix():
         handle.remove()
     assert set(rows[:before]) == {1} and before == 1 + 3 * env.steps_per_clip + 2  # prefix, steps, two clips appended
     assert rows[before:] == [groups] * (1 + env.steps_per_clip)  # the last finished clip appended, then the steps
+
+
+def test_guidance_is_the_difference_to_standing_still():
+    """One Euler step under w moves by v + w (v - v_null); v and v_null from plain agents in envs of those actions."""
+    model = diffusion_model()
+    env, still = denoise_env(3), denoise_env(3)
+    observation, null = env.reset(seed=4)[0], still.reset(seed=4)[0]
+    null = {**null, "actions": torch.from_numpy(DOOM.null).expand_as(null["actions"]).contiguous()}
+    plain, neutral = (DenoiseAgent(model, "ode").propose(seen).mean for seen in (observation, null))
+    assert not torch.allclose(plain, neutral, atol=1e-3)
+    for weight in (0.0, 1.5, torch.tensor([0.0, 1.0, 3.0])):
+        w = torch.as_tensor(weight).expand(3).view(3, 1, 1, 1, 1)
+        guided = DenoiseAgent(model, "ode", weight).propose(observation).mean
+        torch.testing.assert_close(guided, plain + w * (plain - neutral), atol=1e-5, rtol=0)
+    assert torch.equal(DenoiseAgent(model, "ode", 0.0).propose(observation).mean, plain)
+
+
+def test_guidance_leaves_the_context_alone_and_is_forked():
+    """Whole guided rollouts: those forked after the first frame are those of an agent that reads anew."""
+    env, agent, noise = denoise_env(2), DenoiseAgent(diffusion_model(), "ode", torch.tensor([0.5, 2.0])), RowNoise([0, 1])
+    observation, _ = env.reset(seed=2, options={"clip": 2})
+    for _ in range(2 * env.steps_per_clip + 1):
+        observation, *_ = env.step(agent.act(observation, noise)[0])
+    copies = [env.fork(2), env.fork(2)]
+    agents = agent.fork(2), DenoiseAgent(diffusion_model(), "ode", torch.tensor([0.5, 0.5, 2.0, 2.0]))
+    for other, player in zip(copies, agents, strict=True):
+        play(other, player, RowNoise(range(4)), other.observation())
+    torch.testing.assert_close(*(e.trajectory().latents for e in copies), atol=1e-5, rtol=0)
+
+
+def test_guided_agents_refuse_bad_use():
+    env = denoise_env(2)
+    observation, _ = env.reset(seed=0)
+    with pytest.raises(InputError, match="shape \\(3,\\), but there are 2 rows"):
+        DenoiseAgent(diffusion_model(), "ode", torch.ones(3)).act(observation, RowNoise([0, 1]))
+    agent = DenoiseAgent(diffusion_model(), "flow-grpo", 1.0)
+    play(env, agent, RowNoise([0, 1]), observation)
+    with pytest.raises(InputError, match="guided steps cannot be recomputed"):
+        agent.logprob(env.trajectory())
 
 
 # --- both -------------------------------------------------------------------------------------------------------------

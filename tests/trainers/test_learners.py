@@ -1,5 +1,7 @@
 """Learners on toys: the reward rises, the first ratio is 1, groups and clips are what they say, bad numbers stop."""
 
+import dataclasses
+
 import pytest
 import torch
 import trainer_toys as toys
@@ -40,10 +42,35 @@ def test_grpo_raises_the_reward(kind, settings):
         {},
         {"level": "clip", "curriculum": "cycle", "best_of": 6},
         {"old": "detached", "best_of": 6, "minibatches": 2},
+        {"guidance": 1.0},
     ],
 )
 def test_nft_raises_the_reward(settings):
     assert rise(toys.learner("diffusion", nft=True, group=12, lr=0.003, advantage="global", **settings), 14) > 0.8
+
+
+@pytest.mark.parametrize("level", ["sample", "clip"])
+def test_members_are_guided_from_nothing_to_the_full_weight(level):
+    """The first of a group is as without guidance, the others are not; the last is as if all had the full weight."""
+    settings = {"level": level, "group": 3}
+    played = []
+    for guidance in (0.0, 2.0):
+        learner = toys.learner("diffusion", nft=True, guidance=guidance, **settings)
+        played.append(play(learner.env, learner.policy, learner.task(0)).trajectory.latents)
+    same = [torch.allclose(*rows) for rows in zip(*played, strict=True)]
+    assert same == [True, False, False] * 2
+    agent, whole = learner.policy.agent, learner.task(0)
+    learner.policy.agent = lambda *arguments: _guided(agent(*arguments), 2.0)
+    full = play(learner.env, learner.policy, dataclasses.replace(whole, guidance=0.0)).trajectory.latents
+    if level == "sample":  # at level "clip" the frames before the fork would be guided, too
+        torch.testing.assert_close(full[2::3], played[1][2::3])
+    with pytest.raises(InputError, match="--guidance is -1"):
+        toys.learner("diffusion", nft=True, guidance=-1)
+
+
+def _guided(agent, weight):
+    agent.guidance = weight
+    return agent
 
 
 def test_frame_credit_refuses_a_reward_without_values_per_frame():

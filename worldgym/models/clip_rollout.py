@@ -2,7 +2,7 @@
 
 - `Rollout`: model and key/value cache; `velocity` of a noisy clip, `append` a finished one, `fork` into G continuations.
 - `Recompute`: the same face without a cache; slow, and the proof that the cache is right.
-- `denoise`: one clip from noise to data. `generate`: clip after clip.
+- `guided_velocity`: with action guidance. `denoise`: one clip from noise to data. `generate`: clip after clip.
 
 Causal attention makes the activations of finished frames independent of what follows, so encoding them once is exact.
 """
@@ -160,10 +160,40 @@ class Recompute:
         return *(torch.cat(pair, dim=1) for pair in pairs), [*self._spans, (self.frames, self.frames + z.shape[1])]
 
 
-def denoise(rollout: Rollout | Recompute, z: Tensor, actions: Tensor, grid: Sequence[float], solver: Sampler) -> Tensor:
+def guided_velocity(
+    rollout: Rollout | Recompute, z: Tensor, sigma: Tensor | float, actions: Tensor, guidance: float | Tensor = 0.0
+) -> Tensor:
+    """v + w (v - v_null): what an action changes against the null action, enlarged; a second pass unless w is 0.
+
+    Classifier-free guidance (arXiv 2207.12598), with standing still as "no condition": no model need be trained for it.
+
+    Args:
+        rollout, z, sigma, actions: as in `Rollout.velocity`.
+        guidance: w, a number or one per row (B,).
+    """
+    v, weight = rollout.velocity(z, sigma, actions), torch.as_tensor(guidance, dtype=z.dtype, device=z.device)
+    if weight.ndim and tuple(weight.shape) != (len(z),):
+        raise InputError(
+            f"guidance has shape {tuple(weight.shape)}, but there are {len(z)} rows; give one number, or one per row"
+        )
+    if not weight.any():
+        return v
+    still = torch.from_numpy(action_specs.spec(rollout.model.config.spec).null).to(actions).expand_as(actions)
+    v = v.clone()  # a captured graph writes its answer to one place
+    return v + flow.spread(weight, z) * (v - rollout.velocity(z, sigma, still))
+
+
+def denoise(
+    rollout: Rollout | Recompute,
+    z: Tensor,
+    actions: Tensor,
+    grid: Sequence[float],
+    solver: Sampler,
+    guidance: float | Tensor = 0.0,
+) -> Tensor:
     """One clip from noise z (B, n, C, h, w) to data along the sigmas of `grid` (K + 1)."""
     for sigma, sigma_next in zip(grid[:-1], grid[1:], strict=True):
-        z = solver.step(z, rollout.velocity(z, sigma, actions), sigma, sigma_next)
+        z = solver.step(z, guided_velocity(rollout, z, sigma, actions, guidance), sigma, sigma_next)
     return z
 
 
@@ -178,6 +208,7 @@ def generate(
     cache: bool,
     shift: float,
     context_noise: float,
+    guidance: float | Tensor,
 ) -> Tensor:
     """See `FrameDiffusion.generate`."""
     prefix, frames = latents.shape[1], actions.shape[1] + 1
@@ -193,7 +224,7 @@ def generate(
         if start < prefix:
             continue
         led_by = actions[:, start - 1 : stop - 1]
-        clip = denoise(rollout, _draw(model, noise, stop - start), led_by, grid, sampler(solver))
+        clip = denoise(rollout, _draw(model, noise, stop - start), led_by, grid, sampler(solver), guidance)
         video.append(clip)
         if stop < frames:
             shown = flow.noised(clip, _draw(model, noise, stop - start), context_noise) if context_noise else clip

@@ -298,6 +298,7 @@ class FrameDiffusion(nn.Module):
         cache: bool = True,
         shift: float = 1.0,
         context_noise: float = 0.0,
+        guidance: float | Tensor = 0.0,
     ) -> Tensor:
         """Continue a prefix, clip by clip.
 
@@ -310,11 +311,12 @@ class FrameDiffusion(nn.Module):
             cache: encode finished frames once; False recomputes everything at every call, with the same result.
             shift: of the time grid, see `flow.time_grid`.
             context_noise: noise level at which finished frames are shown as context; 0 shows them as they are.
+            guidance: w of action guidance, a number or one per row (B,); see `clip_rollout.guided_velocity`.
 
         Returns:
             (B, T, C, h, w), prefix included.
         """
-        return clip_rollout.generate(self, latents, actions, noise, steps, sampler, cache, shift, context_noise)
+        return clip_rollout.generate(self, latents, actions, noise, steps, sampler, cache, shift, context_noise, guidance)
 
     def action_ids(self, actions: Tensor, first: bool = True) -> Tensor:
         """Rows of the action embedding for every frame: (B, T-1, A) -> (B, T, A); without `first`, frame 0 is left out."""

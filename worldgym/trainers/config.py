@@ -139,9 +139,13 @@ class NftConfig(LoopConfig):
     """Weight of |v - v_base|^2 (DiffusionNFT 1e-4)."""
     loss_scale: float = 1.0
     """Factor of the loss without that term; DiffusionNFT c / beta."""
+    guidance: float = 0.0
+    """Action guidance while playing (ours): the members of a group get weights from 0 to this, and the reward decides."""
 
     def __post_init__(self):
         super().__post_init__()
+        if not 0 <= self.guidance < float("inf"):
+            raise InputError(f"--guidance is {self.guidance}, but it must be a number of at least 0")
         if self.best_of and not 2 <= self.best_of <= self.group:
             raise InputError(f"--best-of is {self.best_of}, but from groups of {self.group} one can keep 2 to {self.group}")
 

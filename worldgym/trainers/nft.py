@@ -8,6 +8,7 @@ noised again, and the velocity is pulled to the good ones and pushed away from t
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 
 import numpy as np
@@ -24,7 +25,7 @@ from worldgym.trainers.config import NftConfig
 from worldgym.trainers.layout import Layout
 from worldgym.trainers.learner import Learner, Rewards
 from worldgym.trainers.policy import rows_of, steps_per_clip
-from worldgym.trainers.rollout import Rollout
+from worldgym.trainers.rollout import Rollout, Task
 
 
 class Nft(Learner):
@@ -46,6 +47,10 @@ class Nft(Learner):
     def acting_model(self) -> nn.Module:
         """The old policy's weights."""
         return self.old.model
+
+    def task(self, iteration: int, share: float = 0.0) -> Task:
+        """As in `Learner`, with guidance."""
+        return dataclasses.replace(super().task(iteration, share), guidance=self.config.guidance)
 
     def stepped(self) -> None:
         """Let the old policy follow."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from worldgym.errors import InputError
 from worldgym.models.agents import observation as forms
 from worldgym.models.agents.trajectory import DenoiseTrajectory
-from worldgym.models.clip_rollout import Rollout
+from worldgym.models.clip_rollout import Rollout, guided_velocity
 from worldgym.models.frame_diffusion import FrameDiffusion
 from worldgym.models.noise_kernels import Gaussian, NoiseKernel, kernel
 from worldgym.rng import RowNoise
@@ -25,10 +25,11 @@ class DenoiseAgent:
     Args:
         model: the policy; update its parameters between episodes, as the cache keeps what older ones made.
         noise: name of a `NoiseKernel`, or one.
+        guidance: w of action guidance, a number or one per row (B,); see `worldgym.models.clip_rollout.guided_velocity`.
     """
 
-    def __init__(self, model: FrameDiffusion, noise: str | NoiseKernel = "flow-grpo"):
-        self.model, self.kernel = model, kernel(noise)
+    def __init__(self, model: FrameDiffusion, noise: str | NoiseKernel = "flow-grpo", guidance: float | Tensor = 0.0):
+        self.model, self.kernel, self.guidance = model, kernel(noise), guidance
         self._rollout: Rollout | None = None
         self._next: tuple[int, int] | None = None  # step and batch that the rollout is ready for
 
@@ -60,7 +61,8 @@ class DenoiseAgent:
         step, frame, z = int(seen["step"][0]), int(seen["frame"][0]), seen["z"]
         sigma, sigma_next = seen["sigma"][0].tolist()
         self._follow(seen, step, frame)
-        v = self._rollout.velocity(z, sigma, seen["actions"][:, frame - 1 : frame - 1 + z.shape[1]])
+        led_by = seen["actions"][:, frame - 1 : frame - 1 + z.shape[1]]
+        v = guided_velocity(self._rollout, z, sigma, led_by, self.guidance)
         self._next = (step + 1, len(z))
         return self.kernel.step(z, v, sigma, sigma_next)
 
@@ -70,7 +72,12 @@ class DenoiseAgent:
         Args:
             trajectory: of a denoise environment.
             steps: S step numbers; all when left out.
+
+        Raises:
+            InputError: the agent is guided; what is differentiated is the model itself.
         """
+        if torch.as_tensor(self.guidance).any():
+            raise InputError("log-probs of guided steps cannot be recomputed; set guidance=0, or train with nft")
         count, levels = trajectory.path.shape[1], len(trajectory.sigmas) - 1
         steps = range(count * levels) if steps is None else [int(step) for step in steps]
         now = torch.stack([trajectory.path[:, s // levels, s % levels] for s in steps], 1)
@@ -82,7 +89,8 @@ class DenoiseAgent:
 
     def fork(self, groups: int) -> DenoiseAgent:
         """An agent for `env.fork(groups)`, with the cache of what it has read so far."""
-        other = DenoiseAgent(self.model, self.kernel)
+        guidance = self.guidance.repeat_interleave(groups) if isinstance(self.guidance, Tensor) else self.guidance
+        other = DenoiseAgent(self.model, self.kernel, guidance)
         if self._rollout is not None and self._next is not None:
             other._rollout, other._next = self._rollout.fork(groups), (self._next[0], self._next[1] * groups)
         return other
