@@ -7,7 +7,8 @@ expected  not yet measured
 
 Every denoising step goes along v + w (v - v_null), v_null being the velocity under the null action: classifier-free guidance
 (arXiv 2207.12598) with standing still as "no condition". Twice the time of the model alone. `Guided` is also the template for
-an entry of your own: a class with `generate(prefix, actions, seeds)`. Choose another w, or a model that you trained, below.
+an entry of your own: a class with `generate(prefix, actions, seeds)`. A subclass with another
+`weight` or `model` is another entry.
 """
 
 from __future__ import annotations
@@ -19,19 +20,29 @@ from torch import Tensor
 
 import worldgym
 
-MODEL = "doom-rooms/diffusion-nano-v2"
-WEIGHT = 1.0
-
 
 class Guided:
     """A diffusion world model under action guidance."""
 
+    model, weight = "doom-rooms/diffusion-nano-v2", 1.0
     kind = "diffusion"  # takes the suite's denoising steps and sampler
 
     def __init__(self, device: str = "cpu"):
-        self.world = worldgym.load(MODEL, device=device)
+        self.world = worldgym.load(self.model, device=device)
         self.spec = self.world.spec
 
     def generate(self, prefix: np.ndarray, actions: np.ndarray, seeds: list[int], **sampling: Any) -> Tensor:
         """(B, P, H, W, 3) uint8 frames and (B, T-1, A) actions -> (B, T, H, W, 3) uint8."""
-        return self.world.generate(prefix, actions, seeds, guidance=WEIGHT, **sampling)
+        return self.world.generate(prefix, actions, seeds, guidance=self.weight, **sampling)
+
+
+class GuidedRLIR(Guided):
+    """The same model after post-training with the inverse dynamics reward."""
+
+    model = "doom-rooms/diffusion-nano-v2-rlir"
+
+
+class Guided2(Guided):
+    """Twice the weight."""
+
+    weight = 2.0
