@@ -1,9 +1,9 @@
 """Action guidance: what an action changes, enlarged at sampling time. No training; the control of every post-training run.
 
 command   python -m worldgym.eval --models doom-rooms/diffusion-nano-v2 guided=baselines.guidance:Guided
-hardware  one core of an AMD EPYC
-time      about three minutes for 64 clips
-expected  F1 .679 -> .710 (3 seeds, 192 clips), paired +.031 [+.018, +.044]; PSNR -.69 dB, Frechet distance 5.2 -> 9.1
+hardware  not yet measured
+time      not yet measured
+expected  not yet measured
 
 Every denoising step goes along v + w (v - v_null), v_null being the velocity under the null action: classifier-free guidance
 (arXiv 2207.12598) with standing still as "no condition". Twice the time of the model alone. `Guided` is also the template for
