@@ -1,9 +1,9 @@
 """Action guidance: what an action changes, enlarged at sampling time. No training; the control of every post-training run.
 
 command   python -m worldgym.eval --models doom-rooms/diffusion-nano-v2 guided=baselines.guidance:Guided
-hardware  not yet measured
-time      not yet measured
-expected  not yet measured
+hardware  one core of an AMD EPYC
+time      three and a half minutes for 64 clips
+expected  F1 about .71 where the model alone has .68, PSNR .7 dB lower; seeds and intervals: baselines/README.md, "The control"
 
 Every denoising step goes along v + w (v - v_null), v_null being the velocity under the null action: classifier-free guidance
 (arXiv 2207.12598) with standing still as "no condition". Twice the time of the model alone. `Guided` is also the template for
