@@ -171,13 +171,14 @@ def guided_velocity(
         rollout, z, sigma, actions: as in `Rollout.velocity`.
         guidance: w, a number or one per row (B,).
     """
-    v, weight = rollout.velocity(z, sigma, actions), torch.as_tensor(guidance, dtype=z.dtype, device=z.device)
+    v = rollout.velocity(z, sigma, actions)
+    if not isinstance(guidance, Tensor) and not guidance:  # asked without waiting for a device
+        return v
+    weight = torch.as_tensor(guidance, dtype=z.dtype, device=z.device)
     if weight.ndim and tuple(weight.shape) != (len(z),):
         raise InputError(
             f"guidance has shape {tuple(weight.shape)}, but there are {len(z)} rows; give one number, or one per row"
         )
-    if not weight.any():
-        return v
     still = torch.from_numpy(action_specs.spec(rollout.model.config.spec).null).to(actions).expand_as(actions)
     v = v.clone()  # a captured graph writes its answer to one place
     return v + flow.spread(weight, z) * (v - rollout.velocity(z, sigma, still))
