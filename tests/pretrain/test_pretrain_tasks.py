@@ -145,6 +145,62 @@ def test_network_follows_codec_and_data(store, codecs):
     assert (config.channels, config.grid, config.spec, config.hidden) == (3, (2, 3), "doom", 16)
 
 
+def held_store(tmp_path):
+    """Clips of another recording, told apart by their frames' color."""
+    folder = toys.write_store(tmp_path / "held")
+    frames = np.load(folder / "frames.npy")
+    frames[..., 0] = 255 - frames[..., 0]  # never grey
+    np.save(folder / "frames.npy", frames)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "sha256": "1" * 64}))
+    return folder
+
+
+@pytest.mark.parametrize(("share", "window", "rows"), [(0.25, 4, 2), (0.25, 16, 0), (0.5, 16, 1), (1.0, 4, 8), (0.0, 4, 0)])
+def test_a_share_of_every_batch_is_held(store, codecs, share, window, rows):
+    """Of 32 frames: 8 windows of 4 or 2 of 16, the last from the other store; with none, the batch of a run without."""
+    config = diffusion_config(store, codecs, held=held_store(codecs), held_share=share)
+    mixed, plain = (DiffusionTask(c, CPU).windows for c in (config, diffusion_config(store, codecs)))
+    (codes, actions), (alone, _) = (w.batch(3, 0.9 if window == 16 else 0.5) for w in (mixed, plain))
+    assert codes.shape[:2] == (32 // window, window) and actions.shape[:2] == (32 // window, window - 1)
+    other = mixed.sources["held_"].codes
+    held = [bool((other == first.half().numpy()).all((2, 3, 4)).any()) for first in codes[:, 0]]  # a color, not a grey
+    assert held == [False] * (len(codes) - rows) + [True] * rows
+    assert rows or torch.equal(codes, alone)
+
+
+def test_held_clips_have_a_loss_of_their_own(store, codecs):
+    one = DiffusionTask(diffusion_config(store, codecs, held=held_store(codecs)), CPU)
+    two = DiffusionTask(diffusion_config(store, codecs), CPU)
+    module = two.build()
+    with torch.no_grad():
+        assert one.validate(module).keys() == {"loss", "held_loss"}
+        assert one.validate(module)["loss"] == two.validate(module)["loss"] != one.validate(module)["held_loss"]
+    assert one.origin["held_sha256"] and "held_sha256" not in two.origin
+
+
+def test_a_run_may_begin_with_a_models_weights(store, codecs):
+    first = DiffusionTask(diffusion_config(store, codecs), CPU)
+    module, path = first.build(), codecs / "before.safetensors"
+    checkpoint.save(path, module, "diffusion", first.origin)
+    again = DiffusionTask(diffusion_config(store, codecs, init=str(path), seed=7, override=()), CPU).build()
+    assert again.training and all(p.requires_grad for p in again.parameters()) and again.config == module.config
+    assert all(torch.equal(a, b) for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_a_first_model_that_does_not_fit_is_refused(store, codecs):
+    first = DiffusionTask(diffusion_config(store, codecs), CPU)
+    path = codecs / "before.safetensors"
+    checkpoint.save(path, first.build(), "diffusion", first.origin)
+    with pytest.raises(InputError, match="--init takes a token model"):
+        TokenTask(token_config(store, codecs, init=str(path)), CPU).build()
+    other = codecs / "other.safetensors"
+    checkpoint.save(other, toys.ToyLatents(toys.ToyCodecConfig(codes=17)), "latent-codec")
+    with pytest.raises(InputError, match="behind another codec .* give its own with --codec"):
+        task = DiffusionRunConfig(data=store, out=codecs / "runs" / "c", codec=str(other), init=str(path), steps=4)
+        DiffusionTask(task, CPU).build()
+
+
 def test_validation_loss_of_a_uniform_model_is_log_of_the_codes(store, codecs):
     learner = TokenTask(token_config(store, codecs), CPU)
     module = learner.build()

@@ -16,7 +16,7 @@ from worldgym.pretrain.schedule import Budget
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (
     *("data", "held", "out", "cache", "codec", "steps", "minutes", "resume", "device", "threads"),
-    *("save_every", "validate_every", "final_share"),
+    *("save_every", "validate_every", "final_share", "held_share"),
 )
 
 
@@ -110,6 +110,12 @@ class WorldModelRunConfig(RunConfig):
 
     codec: str
     """Codec by zoo name or path."""
+    init: str | None = None
+    """World model to start from, by zoo name or path, trained behind the same codec; its config replaces the preset."""
+    held: Path | None = None
+    """Folder of more clips, with held actions (python -m worldgym.record --player mixed): a part of every batch."""
+    held_share: float = 0.25
+    """Share of a batch's windows that come from --held."""
     cache: Path | None = None
     """Folder of the encoded data set; by default "encoded" beside the run, shared by runs with the same codec."""
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -125,8 +131,9 @@ class WorldModelRunConfig(RunConfig):
         super().__post_init__()
         if not 2 <= self.window <= self.final_window:
             raise InputError(f"--window must be from 2 to --final-window ({self.final_window}), not {self.window}")
-        if not 0 <= self.final_share <= 1:
-            raise InputError(f"--final-share must be in [0, 1], not {self.final_share}")
+        for name in ("final_share", "held_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"--{name.replace('_', '-')} must be in [0, 1], not {getattr(self, name)}")
         if self.batch_frames < self.final_window:
             raise InputError(f"--batch-frames ({self.batch_frames}) must hold one window ({self.final_window})")
 

@@ -27,6 +27,8 @@ class DiffusionTask:
 
     def build(self) -> nn.Module:
         """A `FrameDiffusion` for the codec's latents and the store's action spec."""
+        if self.config.init is not None:
+            return self.windows.initial(self.config.init, self.kind)
         codec, store = self.windows.codec, self.windows.clips.store
         known = {"channels": codec.channels, "grid": tuple(codec.grid), "spec": store.spec.name}
         return FrameDiffusion(configure(PRESETS, self.config.preset, self.config.override, **known))
@@ -38,9 +40,8 @@ class DiffusionTask:
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Mean squared error of the velocity over whole held-out clips; the same noise at every validation."""
-        pieces, noise = self.windows.held_out(), self._noise("validation")
-        total = sum(float(module.loss(latents, actions, noise)) * len(latents) for latents, actions in pieces)
-        return {"loss": total / sum(len(latents) for latents, _ in pieces)}
+        noise = self._noise("validation")
+        return self.windows.scores(lambda latents, actions: module.loss(latents, actions, noise))
 
     def _noise(self, *names: object) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(rng.torch_seed(self.config.seed, *names))

@@ -28,6 +28,8 @@ class TokenTask:
 
     def build(self) -> nn.Module:
         """A `TokenModel` for the codec's codes and the store's action spec."""
+        if self.config.init is not None:
+            return self.windows.initial(self.config.init, self.kind)
         codec, store = self.windows.codec, self.windows.clips.store
         known = {"codes": codec.codes, "codes_per_frame": math.prod(codec.grid), "spec": store.spec.name}
         return TokenModel(configure(PRESETS, self.config.preset, self.config.override, **known))
@@ -39,6 +41,4 @@ class TokenTask:
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Cross-entropy in nats per code over whole held-out clips (teacher forcing)."""
-        pieces = self.windows.held_out()
-        total = sum(float(module.loss(codes, actions)) * len(codes) for codes, actions in pieces)
-        return {"loss": total / sum(len(codes) for codes, _ in pieces)}
+        return self.windows.scores(module.loss)

@@ -1,14 +1,18 @@
 """Windows of encoded frames: what both families of world model train on.
 
-- `Windows`: encoded clips; `batch(step, share)` and `held_out()`.
+- `Windows`: encoded clips; `batch(step, share)`, `scores(loss)` and `initial(...)`.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 
+from worldgym.errors import InputError
 from worldgym.files import sha256
 from worldgym.models import zoo
 from worldgym.pretrain import schedule
@@ -19,43 +23,95 @@ from worldgym.pretrain.encoded import encoded
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A store behind the codec.
+
+    Attributes:
+        clips: the store and its splits.
+        codes: (N, T, …) codes or latents of all its clips.
+    """
+
+    clips: Clips
+    codes: np.ndarray
+
+    def cut(self, clips: np.ndarray, moments: np.ndarray, device: torch.device) -> Batch:
+        """Codes (B, t, …) and actions (B, t-1, A) of clips (B,) at moments (B, t)."""
+        codes = torch.from_numpy(self.codes[clips[:, None], moments]).to(device)
+        return codes.float() if codes.is_floating_point() else codes.long(), self.clips.actions(clips, moments, device)
+
+
 class Windows:
-    """A store encoded by the codec named in the config.
+    """Stores encoded by the codec named in the config.
 
     Attributes:
         codec: frozen, on the device.
-        codes: (N, T, …) codes or latents of all clips.
+        clips: the store of `--data`.
         origin: JSON that identifies data and codec.
     """
 
     def __init__(self, config: WorldModelRunConfig, device: torch.device, kind: str):
         self.config, self.device = config, device
-        self.clips = Clips.open(config.data)
         self.codec: nn.Module = zoo.load_codec(config.codec, kind, device)
         digest = sha256(zoo.locate(config.codec))
         folder = config.cache or config.out.resolve().parent / "encoded"
-        self.codes = encoded(self.clips.store, self.codec, digest, folder, device)
+        stores = {"": Clips.open(config.data)} | ({"held_": Clips.open(config.held)} if config.held else {})
+        self.clips = stores[""]
+        for clips in stores.values():
+            if clips.origin["spec"] != self.clips.origin["spec"] or clips.picture != self.clips.picture:
+                raise InputError(f"the clips in {str(config.held)!r} (--held) have another action spec or size than --data")
+        self.sources = {n: Source(c, encoded(c.store, self.codec, digest, folder, device)) for n, c in stores.items()}
         self.origin = {**self.clips.origin, "codec": config.codec, "codec_sha256": digest}
+        if config.held:
+            self.origin["held_sha256"] = stores["held_"].store.sha256
 
     def batch(self, step: int, share: float) -> Batch:
-        """A step's windows of consecutive frames, anywhere in training clips: codes (B, t, …), actions (B, t-1, A)."""
+        """A step's windows of consecutive frames, anywhere in training clips: codes (B, t, …), actions (B, t-1, A).
+
+        The last `held_share` of the rows, rounded, are windows of the clips of `--held`.
+        """
         config = self.config
         length = schedule.window(share, config.window, self.longest, config.final_share)
-        return self._cut(*self.clips.windows(config.seed, step, max(1, config.batch_frames // length), length))
-
-    def held_out(self) -> list[Batch]:
-        """Validation clips at the final window, in pieces that cost as much as a step."""
-        clips, moments = self.clips.held_out(self.config.validate_frames // self.longest, self.longest)
-        pieces = max(1, moments.size // self.config.batch_frames)
-        return [
-            self._cut(*piece) for piece in zip(np.array_split(clips, pieces), np.array_split(moments, pieces), strict=True)
+        rows = max(1, config.batch_frames // length)
+        held = round(rows * config.held_share) if config.held else 0
+        counts = {"": rows - held, "held_": held}
+        parts = [
+            source.cut(*source.clips.windows(config.seed, step, counts[name], length), self.device)
+            for name, source in self.sources.items()
+            if counts[name]
         ]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+    def scores(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> dict[str, float]:
+        """Mean of `loss(codes, actions)` over whole held-out clips: "loss", and "held_loss" where there is `--held`."""
+        return {f"{name}loss": self._mean(source, loss) for name, source in self.sources.items()}
+
+    def _mean(self, source: Source, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
+        clips, moments = source.clips.held_out(self.config.validate_frames // self.longest, self.longest)
+        count = max(1, moments.size // self.config.batch_frames)  # pieces that cost as much as a step
+        pieces = zip(np.array_split(clips, count), np.array_split(moments, count), strict=True)
+        return sum(float(loss(*source.cut(*piece, self.device))) * len(piece[0]) for piece in pieces) / len(clips)
 
     @property
     def longest(self) -> int:
         """Frames of the final window."""
-        return min(self.config.final_window, self.clips.length)
+        return min(self.config.final_window, *(source.clips.length for source in self.sources.values()))
 
-    def _cut(self, clips: np.ndarray, moments: np.ndarray) -> Batch:
-        codes = torch.from_numpy(self.codes[clips[:, None], moments]).to(self.device)
-        return codes.float() if codes.is_floating_point() else codes.long(), self.clips.actions(clips, moments, self.device)
+    def initial(self, name: str, kind: str) -> nn.Module:
+        """The network of the world model `name`, ready to be trained on.
+
+        Raises:
+            InputError: it is of another kind, or was trained behind another codec or with another action spec.
+        """
+        model = zoo.load(name)
+        if getattr(model, "kind", None) != kind:
+            raise InputError(f"--init takes a {kind} model, and {name!r} is none")
+        found = zoo.origin(name)[1].get("codec_sha256")
+        if found != self.origin["codec_sha256"]:
+            raise InputError(
+                f"--init {name!r} was trained behind another codec than {self.config.codec!r} (sha256 differs); "
+                "give its own with --codec"
+            )
+        if model.spec.name != self.origin["spec"]:
+            raise InputError(f"--init {name!r} has the action spec {model.spec.name!r}, the clips {self.origin['spec']!r}")
+        return model.model.requires_grad_(True).train()
