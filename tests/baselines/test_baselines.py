@@ -2,8 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,15 +14,6 @@ PROGRAMS = sorted(FOLDER.glob("*.py"))
 NAMES = [path.stem for path in PROGRAMS]
 OWN = ["preference", "reinforce", "rlir_diffusion", "rlir_token", "rlvr_world", "worldcompass"]
 TINY = {"iterations": 1, "frames": 2, "group": 2}
-
-
-def program(name):
-    """The file as a module."""
-    spec = importlib.util.spec_from_file_location(f"baseline_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def imports(path):
@@ -72,8 +61,8 @@ def test_the_template_is_under_100_lines():
 
 
 @pytest.fixture(scope="module")
-def reinforce():
-    return program("reinforce")
+def reinforce(program):
+    return program("baselines/reinforce.py")
 
 
 def test_the_template_learns_and_its_model_loads(reinforce, tmp_path):
@@ -91,8 +80,8 @@ def test_the_template_repeats_for_a_seed(reinforce):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["preference", "rlir_diffusion", "rlir_token", "rlvr_world", "worldcompass"])
-def test_the_others_run_one_iteration(name, tmp_path):
-    module = program(name)
+def test_the_others_run_one_iteration(name, program, tmp_path):
+    module = program(f"baselines/{name}.py")
     more = {"best_of": 0, "group": 3} if name == "worldcompass" else {}
     path = str(tmp_path / "model.safetensors")
     assert len(module.train(module.Arguments(**{**TINY, **more}, prompts=toy_prompts(), prompt_batch=1, out=path))) == 1

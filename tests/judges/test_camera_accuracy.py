@@ -1,8 +1,6 @@
 """The bundled camera judges read the game: the published figures hold what is promised, and a run of today gives the like."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +15,9 @@ JUDGES = ("doom-rooms/camera-heldout", "doom-rooms/camera-reward")
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def benchmark(program):
     """The program that measures."""
-    spec = importlib.util.spec_from_file_location("camera", ROOT / "benchmarks" / "camera.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["camera"] = module
-    spec.loader.exec_module(module)
-    return module
+    return program("benchmarks/camera.py")
 
 
 def test_the_heldout_judge_reads_basic_actions():

@@ -1,26 +1,17 @@
 """The measurement of what best of N by one score does to another: worlds known on paper, and the whole program."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from worldgym.data.record import record
 
-PROGRAM = Path(__file__).parent.parent.parent / "benchmarks" / "best_of_n.py"
-
 
 @pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("best_of_n", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def benchmark(program):
+    return program("benchmarks/best_of_n.py")
 
 
 def test_the_same_score_picks_the_maximum(benchmark):
@@ -53,7 +44,7 @@ def test_prompts_differences_do_not_count(benchmark):
 def test_the_program(benchmark, monkeypatch, capsys, tmp_path):
     out, clips = tmp_path / "found.json", tmp_path / "clips"
     record("doom-rooms", 24, 1, str(clips), workers=1, frames=3)
-    words = [str(PROGRAM), "--prompts", str(clips), "--count", "2", "--candidates", "3", "--prefix", "2", "--out", str(out)]
+    words = ["best_of_n.py", "--prompts", str(clips), "--count", "2", "--candidates", "3", "--prefix", "2", "--out", str(out)]
     rewards = ["--rewards", "if mode=soft", "pixel", "--threads", "1"]
     monkeypatch.setattr(sys, "argv", words + rewards)
     benchmark.main()

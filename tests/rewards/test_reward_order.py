@@ -4,10 +4,8 @@ Issue: truth clips score highest on average; frozen, noise and shuffled-action c
 darkening hardly moves the IDM reward and moves the pixel reward much (RLIR, section 6.1).
 """
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -22,13 +20,9 @@ PUBLISHED = ROOT / "benchmarks" / "results" / "reward-order.json"
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def benchmark(program):
     """The program that measures."""
-    spec = importlib.util.spec_from_file_location("reward_order", ROOT / "benchmarks" / "reward_order.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reward_order"] = module
-    spec.loader.exec_module(module)
-    return module
+    return program("benchmarks/reward_order.py")
 
 
 def hold(name, claims, kinds):

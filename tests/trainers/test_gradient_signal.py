@@ -1,24 +1,13 @@
 """The measurement of signal in gradients: vectors of known signal, and a learner that must not move."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import trainer_toys as toys
 
-PROGRAM = Path(__file__).parent.parent.parent / "benchmarks" / "gradient_signal.py"
-
 
 @pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("gradient_signal", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def benchmark(program):
+    return program("benchmarks/gradient_signal.py")
 
 
 def test_cosine_finds_a_known_share(benchmark):

@@ -1,0 +1,27 @@
+"""What all tests may ask for: `program`, a file beside the package as a module."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def program():
+    """`program("benchmarks/camera.py")`: the module behind a path from the repository's root, loaded once."""
+    loaded = {}
+
+    def load(path):
+        name = "program_" + path.removesuffix(".py").replace("/", "_")
+        if name not in loaded:
+            spec = importlib.util.spec_from_file_location(name, ROOT / path)
+            loaded[name] = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look there for types
+            spec.loader.exec_module(loaded[name])
+        return loaded[name]
+
+    yield load
+    for name in loaded:
+        del sys.modules[name]
