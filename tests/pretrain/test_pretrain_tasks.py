@@ -193,7 +193,7 @@ def test_a_first_model_that_does_not_fit_is_refused(store, codecs):
     path = codecs / "before.safetensors"
     checkpoint.save(path, first.build(), "diffusion", first.origin)
     with pytest.raises(InputError, match="--init takes a token model"):
-        TokenTask(token_config(store, codecs, init=str(path)), CPU).build()
+        TokenTask(token_config(store, codecs, init=str(path), override=()), CPU).build()
     other = codecs / "other.safetensors"
     checkpoint.save(other, toys.ToyLatents(toys.ToyCodecConfig(codes=17)), "latent-codec")
     with pytest.raises(InputError, match="behind another codec .* give its own with --codec"):
@@ -207,6 +207,11 @@ def test_validation_loss_of_a_uniform_model_is_log_of_the_codes(store, codecs):
     torch.nn.init.zeros_(module.lm_head.weight)
     with torch.no_grad():
         assert learner.validate(module)["loss"] == pytest.approx(np.log(16), abs=1e-5)
+
+
+def test_a_network_that_is_taken_over_has_no_overrides(store, codecs):
+    with pytest.raises(InputError, match="--override hidden=16 changes nothing beside --init"):
+        token_config(store, codecs, init="doom-rooms/token-nano")
 
 
 @pytest.mark.parametrize("value", [{"window": 1}, {"window": 17}, {"final_share": 1.5}, {"batch_frames": 8}])

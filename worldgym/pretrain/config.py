@@ -134,6 +134,8 @@ class WorldModelRunConfig(RunConfig):
         for name in ("final_share", "held_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"--{name.replace('_', '-')} must be in [0, 1], not {getattr(self, name)}")
+        if self.init and self.override:
+            raise InputError(f"--override {self.override[0]} changes nothing beside --init, whose network is taken as it is")
         if self.batch_frames < self.final_window:
             raise InputError(f"--batch-frames ({self.batch_frames}) must hold one window ({self.final_window})")
 
