@@ -27,6 +27,7 @@ from worldgym.errors import InputError
 from worldgym.models import clip_rollout, flow
 from worldgym.models.clip_attention import Span, attend_sight, beside, block_causal, clip_spans
 from worldgym.models.few_rows import steady
+from worldgym.models.shared_context import Runs
 from worldgym.rng import RowNoise
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q, k, v (B, heads, N, d) -> (B, heads, N, d)
@@ -227,7 +228,8 @@ class FrameDiffusion(nn.Module):
         """Velocities of many noisy clips, each given the clean frames before it, in one pass.
 
         Clean frames and noisy clips stand side by side: a noisy clip sees the clean frames before its span and itself, clean
-        frames see clean frames block-causally. The same numbers as stepping with a cache, but differentiable.
+        frames see clean frames block-causally. The same numbers as stepping with a cache, but differentiable. Neighbouring
+        rows that go on from the same frames (candidates of one prompt) share one copy of them.
 
         Args:
             clean: (B, S, C, h, w) the context; S at least the latest start of a span.
@@ -241,10 +243,19 @@ class FrameDiffusion(nn.Module):
         Returns:
             (B, M, C, h, w).
         """
+        self._check_spans(spans, clean.shape[1], noisy.shape[1], prefix)
+        self.check(noisy, actions, actions.shape[1] + 1)
+        one_place = context_sigma is None and len(set(spans)) == 1
+        runs = Runs.of(clean, actions[:, : spans[0][1] - 1], noisy.shape[1]) if one_place else None
+        if runs is not None:
+            kept = clean[runs.first], runs.gather(noisy), runs.gather(sigma), actions[runs.first]
+            return runs.scatter(self._beside(*kept, [*spans] * runs.longest, None, prefix))
+        return self._beside(clean, noisy, sigma, actions, spans, context_sigma, prefix)
+
+    def _beside(self, clean, noisy, sigma, actions, spans, context_sigma, prefix) -> Tensor:
+        """`velocities`, every row with its own context."""
         context, length = clean.shape[1], self.config.tokens
         frames = [frame for span in spans for frame in range(*span)]
-        self._check_spans(spans, context, noisy.shape[1], prefix)
-        self.check(noisy, actions, actions.shape[1] + 1)
         sight = beside(clip_spans(context, self.config.clip, prefix), spans, length)
         if context_sigma is None:
             context_sigma = sigma.new_zeros(len(clean), context)
