@@ -36,7 +36,7 @@ class Arguments:
 
     out: str = "rlir-diffusion.safetensors"
     """File for the trained model."""
-    model: str = "doom-rooms/diffusion-nano-v2"
+    model: str = "doom-rooms/diffusion-nano-v3"
     """Where to start."""
     codec: str = "doom-rooms/latent-codec"
     """The codec of that model."""

@@ -44,7 +44,7 @@ class Arguments:
     """Rewards that choose, each with its arguments."""
     judge: str = "if judge=doom-rooms/camera-heldout mode=fine"
     """What sees the chosen ones."""
-    model: str = "doom-rooms/diffusion-nano-v2"
+    model: str = "doom-rooms/diffusion-nano-v3"
     """World model."""
     prompts: str = "data/held"
     """A folder of recorded clips; those of validation seeds are taken."""

@@ -135,7 +135,7 @@ class NftRun(RunConfig, NftConfig):
     """Train a diffusion world model by negative-aware fine-tuning."""
 
     algorithm: ClassVar[str] = "nft"
-    model: str = "doom-rooms/diffusion-nano-v2"
+    model: str = "doom-rooms/diffusion-nano-v3"
 
 
 def _named_number(text: str) -> tuple[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from worldgym.errors import unknown
 
-DIFFUSION = "doom-rooms/diffusion-nano-v2"  # the better one of the two that are bundled
+DIFFUSION = "doom-rooms/diffusion-nano-v3"  # the best of the three that are bundled
 # RLIR (arXiv 2509.23958), appendix A.3
 RLIR_TOKEN = {
     "model": "doom-rooms/token-nano",
