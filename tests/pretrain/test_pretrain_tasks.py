@@ -179,6 +179,15 @@ def test_held_clips_have_a_loss_of_their_own(store, codecs):
     assert one.origin["held_sha256"] and "held_sha256" not in two.origin
 
 
+def test_held_clips_of_another_world_are_refused(store, codecs):
+    held = held_store(codecs)
+    manifest = json.loads((held / "manifest.json").read_text())
+    (held / "manifest.json").write_text(json.dumps({**manifest, "spec": "minecraft"}))
+    with pytest.raises(InputError, match="--held. have another action spec or size than --data"):
+        DiffusionTask(diffusion_config(store, codecs, held=held), CPU)
+    assert not (codecs / "runs").exists()  # said before anything was encoded
+
+
 def test_a_run_may_begin_with_a_models_weights(store, codecs):
     first = DiffusionTask(diffusion_config(store, codecs), CPU)
     module, path = first.build(), codecs / "before.safetensors"
