@@ -34,7 +34,7 @@ def test_the_image_network_sees_its_neighbours_only(after):
     clip = frames(1, 8)
     changed = clip.clone()
     changed[:, 4] = 255 - changed[:, 4]
-    one, two = (judge._hidden(x.float() / 255)[1] for x in (clip, changed))
+    one, two = (judge.seen(x) for x in (clip, changed))
     seen = (one != two).any(-1)[0].nonzero().flatten().tolist()
     assert seen == ([2, 3, 4] if after else [3, 4])  # step i is between frames i and i + 1
 

@@ -108,6 +108,17 @@ class CameraMotion(nn.Module):
         """Mean of what is read from the frames and from their mirror image: (B, T, H, W, 3) uint8 -> (B, T-1, 5)."""
         return (self(frames) + mirrored(self(frames.flip(-2)))) / 2
 
+    @torch.no_grad()
+    def seen(self, frames: torch.Tensor) -> torch.Tensor:
+        """What is seen in every step by itself, (B, T, H, W, 3) uint8 -> (B, T-1, 2 hidden): in the frames and mirrored."""
+        return torch.cat([self._features(self._check(x).float() / 255) for x in (frames, frames.flip(-2))], -1)
+
+    @torch.no_grad()
+    def read(self, seen: torch.Tensor) -> torch.Tensor:
+        """`motion` of the frames in which that was `seen`: (B, T-1, 2 hidden) -> (B, T-1, 5)."""
+        straight, flipped = (self._motion(part) * self.scales for part in seen.chunk(2, -1))
+        return (straight + mirrored(flipped)) / 2
+
     def loss(self, frames: torch.Tensor, motion: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         """Smooth L1 of scaled motion, on augmented frames, every second clip mirrored.
 
@@ -123,6 +134,10 @@ class CameraMotion(nn.Module):
 
     def _scaled(self, unit: torch.Tensor) -> torch.Tensor:
         """(B, T, H, W, 3) in [0, 1] -> (B, T-1, 5), motion / scales."""
+        return self._motion(self._features(unit))
+
+    def _features(self, unit: torch.Tensor) -> torch.Tensor:
+        """(B, T, H, W, 3) in [0, 1] -> (B, T-1, hidden), of every step by itself."""
         before, now = unit[:, :-1], unit[:, 1:]
         pictures = torch.cat([now - 0.5, 4 * (now - before)], -1).flatten(0, 1).movedim(-1, 1)
         volume = matching.match(unit)
@@ -132,7 +147,10 @@ class CameraMotion(nn.Module):
         else:
             near = self.join(torch.cat([self.near(pictures), shifts], 1))
         seen = torch.cat([self.far(near), shifts.flatten(1), regional(volume)], 1)
-        features = self.project(seen).unflatten(0, before.shape[:2])
+        return self.project(seen).unflatten(0, before.shape[:2])
+
+    def _motion(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, T-1, hidden) -> (B, T-1, 5), motion / scales: each step in the light of the others."""
         if self.config.trunk == "gru":
             hidden = self.trunk(features)[0]
         else:

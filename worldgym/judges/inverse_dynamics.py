@@ -101,13 +101,28 @@ class InverseDynamics(nn.Module):
     @torch.no_grad()
     def probabilities(self, frames: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """How likely the given actions are: (B, T, H, W, 3) uint8 and (B, T-1, A) int64 -> (B, T-1, A) float32 in [0, 1]."""
-        given = actions[..., None].unbind(-2)
-        return torch.cat([logits.softmax(-1).gather(-1, k) for logits, k in zip(self(frames), given, strict=True)], -1)
+        return probabilities_of(self(frames), actions)
+
+    @property
+    def steps_alone(self) -> bool:
+        """Whether `seen` may be asked of two frames at a time: not where a step also sees the frame after it."""
+        return not self.config.after
+
+    @torch.no_grad()
+    def seen(self, frames: torch.Tensor) -> torch.Tensor:
+        """What the image network sees in every step by itself: (B, T, H, W, 3) uint8 -> (B, T-1, hidden)."""
+        return self._seen(self._check(frames).float() / 255)
+
+    @torch.no_grad()
+    def read(self, seen: torch.Tensor) -> list[torch.Tensor]:
+        """The logits (see `forward`) of frames in which that was `seen`, (B, T-1, hidden)."""
+        hidden = self._hidden(seen)
+        return [head(hidden) for head in self.heads]
 
     @torch.no_grad()
     def features(self, frames: torch.Tensor) -> torch.Tensor:
         """(B, T, H, W, 3) uint8 -> (B, D) float32, the mean over steps of the image network's output: what moves and how."""
-        return self._hidden(self._check(frames).float() / 255)[1].mean(1)
+        return self.seen(frames).mean(1)
 
     def loss(self, frames: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         """Mean cross-entropy over columns, on augmented frames.
@@ -122,11 +137,11 @@ class InverseDynamics(nn.Module):
         return torch.stack(parts).mean(), {"accuracy": right.item()}
 
     def _logits(self, unit: torch.Tensor) -> list[torch.Tensor]:
-        hidden, _ = self._hidden(unit)
+        hidden = self._hidden(self._seen(unit))
         return [head(hidden) for head in self.heads]
 
-    def _hidden(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T, H, W, 3) in [0, 1] -> trunk output (B, T-1, wide) and image features (B, T-1, hidden)."""
+    def _seen(self, unit: torch.Tensor) -> torch.Tensor:
+        """(B, T, H, W, 3) in [0, 1] -> image features (B, T-1, hidden)."""
         before, now = self._pairs(unit)
         pictures = [now - 0.5, 4 * (now - before)]
         if self.config.after:
@@ -135,12 +150,12 @@ class InverseDynamics(nn.Module):
         if self.config.stem != "pixels":
             match = matching.match if self.config.stem == "matching" else self.correlation
             stacked = torch.cat([match(unit), F.pixel_unshuffle(stacked, matching.CELL)], 1)
-        features = self.project(self.image(stacked)).unflatten(0, before.shape[:2])
-        if self.config.trunk == "transformer":
-            hidden = self.trunk(features + _positions(features))
-        else:
-            hidden = self.trunk(features)[0]
-        return self.norm(hidden), features
+        return self.project(self.image(stacked)).unflatten(0, before.shape[:2])
+
+    def _hidden(self, seen: torch.Tensor) -> torch.Tensor:
+        """(B, T-1, hidden) -> trunk output (B, T-1, wide): each step in the light of the others."""
+        found = self.trunk(seen + _positions(seen)) if self.config.trunk == "transformer" else self.trunk(seen)[0]
+        return self.norm(found)
 
     def _pairs(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames x_{i-1} and x_i of every step, (B, T-1, H, W, 3) each; for learned matching with the light taken out."""
@@ -157,6 +172,17 @@ class InverseDynamics(nn.Module):
                 f"this judge reads torch.uint8 (B, T >= 2, {want[0]}, {want[1]}, 3)"
             )
         return frames
+
+
+def probabilities_of(logits: list[torch.Tensor], actions: torch.Tensor) -> torch.Tensor:
+    """A tensors (B, T-1, n_k) of logits and actions (B, T-1, A) int64 -> their probabilities (B, T-1, A)."""
+    asked = actions[..., None].unbind(-2)
+    return torch.cat([each.softmax(-1).gather(-1, k) for each, k in zip(logits, asked, strict=True)], -1)
+
+
+def recovered(logits: list[torch.Tensor], actions: torch.Tensor) -> torch.Tensor:
+    """A tensors (B, T-1, n_k) of logits and actions (B, T-1, A) int64 -> whether each is the likeliest, (B, T-1, A) bool."""
+    return torch.stack([each.argmax(-1) for each in logits], -1) == actions
 
 
 def _image_network(config: InverseDynamicsConfig) -> nn.Sequential:

@@ -111,6 +111,9 @@ class Reward:
 
         Returns:
             (B, T-1) float.
+
+        A subclass may take one more argument, `given: int = 1`, how many frames come before what is scored: the values of
+        frames before that are not looked at and may be anything, so that they need not be computed.
         """
         raise NotImplementedError(f"{type(self).__name__} must define per_frame or score")
 
@@ -121,7 +124,8 @@ class Reward:
             frames, actions, truth: as in `per_frame`.
             given: how many of the frames come before what is scored.
         """
-        values = self.per_frame(frames, actions, truth)[:, given - 1 :].float()
+        known = {"given": given} if "given" in inspect.signature(self.per_frame).parameters else {}
+        values = self.per_frame(frames, actions, truth, **known)[:, given - 1 :].float()
         return Scored(values.mean(1), values)
 
     # --- what is shared --------------------------------------------------------------------------------------------------
@@ -131,6 +135,10 @@ class Reward:
         """The batched environment at the bottom."""
         inside = self.unwrapped
         return getattr(inside, "core", inside)
+
+    def shares(self, given: int) -> bool:
+        """Whether rows may have frames in common that a judge should read once: several are given, or each clip is scored."""
+        return given > 1 or self.due == "clip"
 
     def fork(self, groups: int, first: int = 0) -> Reward:
         """The same reward around `env.fork(groups)`."""

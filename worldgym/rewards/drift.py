@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from worldgym.judges.protocols import FrameQuality
 from worldgym.rewards.base import Reward
-from worldgym.rewards.visual_quality import frame_judge, judge_range, qualities
+from worldgym.rewards.visual_quality import frame_judge, judge_range, late, qualities
 
 
 class DriftReward(Reward):
@@ -41,7 +42,7 @@ class DriftReward(Reward):
         low, high = judge_range(self.judge)
         self.range = (low - high, 0.0)
 
-    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
+    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None, given: int = 1) -> Tensor:
         """(B, T-1), at most 0."""
-        quality = qualities(self.judge, frames)
-        return -(quality[:, 1:] - quality[:, :1]).abs()
+        quality = qualities(self.judge, torch.cat([frames[:, :1], frames[:, given:]], 1), self.shares(given))
+        return late(-(quality[:, 1:] - quality[:, :1]).abs(), frames.shape[1] - 1)

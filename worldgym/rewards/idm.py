@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from worldgym.errors import InputError, unknown
-from worldgym.judges.inverse_dynamics import InverseDynamics
+from worldgym.judges.inverse_dynamics import InverseDynamics, probabilities_of, recovered
 from worldgym.judges.loading import load_judge
 from worldgym.judges.vpt_idm import VPTIDM
 from worldgym.rewards.base import Reward
+from worldgym.rewards.reading import in_batches, rows, single_steps
 
 MODES = ("mean", "exact", "probability", "log_likelihood")
 SOFT = ("probability", "log_likelihood")
@@ -73,17 +73,30 @@ class IDMReward(Reward):
         spec = self.core.action_spec
         self._columns = [spec.column(name) for name in columns or getattr(self.judge, "reads", spec.names)]
 
-    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
-        """(B, T-1) in the mode's range: the share of columns recovered, whether all are, or their mean (log-)probability."""
-        # row by row, so that a batch equals its singles
+    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None, given: int = 1) -> Tensor:
+        """(B, T-1) in the mode's range: the share of columns recovered, whether all are, or their mean (log-)probability.
+
+        With `given` frames before what is scored, whose steps rows may have in common, each step is seen by itself and once.
+        """
+        shared = self.shares(given) and getattr(self.judge, "steps_alone", False)
+        read = self._shared if shared else self._whole
+        found = read(frames, actions)[..., self._columns]
         if self.mode in SOFT:
-            rows = [self.judge.probabilities(*(x[row : row + 1] for x in (frames, actions))) for row in range(len(frames))]
-            found = torch.cat(rows)[..., self._columns]
             return (found if self.mode == "probability" else found.log().clamp_min(FLOOR)).mean(-1)
-        labels = torch.cat([self.judge.labels(row[None]) for row in frames])
-        agrees = self.judge.agrees(labels, actions) if isinstance(self.judge, VPTIDM) else labels == actions
-        right = agrees[..., self._columns]
-        return right.all(-1).float() if self.mode == "exact" else right.float().mean(-1)
+        return found.all(-1).float() if self.mode == "exact" else found.float().mean(-1)
+
+    def _whole(self, frames: Tensor, actions: Tensor) -> Tensor:
+        """(B, T-1, A) probabilities of the actions, or whether they are recovered."""
+        if self.mode in SOFT:
+            return rows(self.judge.probabilities, frames, actions)
+        labels = rows(self.judge.labels, frames)
+        return self.judge.agrees(labels, actions) if isinstance(self.judge, VPTIDM) else labels == actions
+
+    def _shared(self, frames: Tensor, actions: Tensor) -> Tensor:
+        """The same, where rows share their first steps."""
+        read = probabilities_of if self.mode in SOFT else recovered
+        seen = single_steps(self.judge.seen, frames)
+        return in_batches(lambda part, asked: read(self.judge.read(part), asked), seen, actions)
 
     def _check(self) -> None:
         judge, codec, spec = self.judge.config, self.core.codec.config, self.core.action_spec

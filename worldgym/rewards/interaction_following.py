@@ -10,9 +10,11 @@ from torch import Tensor
 from worldgym.errors import InputError, unknown
 from worldgym.judges.camera_commands import MOMENTA, commanded_labels
 from worldgym.judges.camera_labels import Rules, agreement
+from worldgym.judges.camera_motion import CameraMotion
 from worldgym.judges.camera_poses import as_camera_judge
 from worldgym.judges.soft_labels import soft_agreement
 from worldgym.rewards.base import Reward, Scored
+from worldgym.rewards.reading import in_batches, rows, single_steps
 
 MODES = ("exact", "fine", "soft")
 
@@ -84,8 +86,10 @@ class InteractionFollowingReward(Reward):
 
     def score(self, frames: Tensor, actions: Tensor, truth: Tensor | None, given: int) -> Scored:
         """See `Reward.score`; the best tau is that of the scored frames."""
-        # row by row, so that a batch equals its singles
-        motion = torch.cat([self.judge.motion(row[None]) for row in frames])
+        if self.shares(given) and isinstance(self.judge, CameraMotion):  # steps that rows have in common are seen once
+            motion = in_batches(self.judge.read, single_steps(self.judge.seen, frames))
+        else:
+            motion = rows(self.judge.motion, frames)
         found = agreement(motion[:, given - 1 :], self.target(actions)[:, given - 1 :], self.rules)
         both = {"exact": (found.exact, found.exact_steps), "fine": (found.fine, found.fine_steps)}
         if self.mode == "soft":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from worldgym.judges import perceptual as distances
 from worldgym.rewards.base import Reward
+from worldgym.rewards.reading import in_batches, rows
+from worldgym.rewards.visual_quality import late
 
 BUNDLED = "doom-rooms/quality-reward"
 
@@ -43,11 +44,11 @@ class PixelReward(Reward):
         self.range = (-1.0 - (self.distance.highest if self.distance else 0.0), 0.0)
         self.note = f"L1 + {self.distance.name}" if self.distance else "L1"
 
-    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
+    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None, given: int = 1) -> Tensor:
         """(B, T-1), at most 0."""
-        error = (frames[:, 1:].float() - truth[:, 1:].float()).abs().mean((2, 3, 4)) / 255
-        if self.distance is None:
-            return -error
-        # row by row, so that a batch equals its singles
-        seen = [self.distance(row[None, 1:], true[None, 1:]) for row, true in zip(frames, truth, strict=True)]
-        return -(error + torch.cat(seen))
+        made, true = frames[:, given:], truth[:, given:]
+        error = (made.float() - true.float()).abs().mean((2, 3, 4)) / 255
+        if self.distance is not None:
+            read = in_batches if self.shares(given) else rows  # either way a batch equals its singles
+            error = error + read(self.distance, made, true)
+        return late(-error, frames.shape[1] - 1)

@@ -13,6 +13,7 @@ from worldgym.judges.loading import load_judge
 from worldgym.judges.protocols import FrameQuality
 from worldgym.judges.quality import Quality
 from worldgym.rewards.base import Reward
+from worldgym.rewards.reading import rows, single_frames
 
 
 def frame_judge(judge: str | FrameQuality, reward: Reward) -> FrameQuality:
@@ -40,9 +41,14 @@ def judge_range(judge: FrameQuality) -> tuple[float, float]:
     return (0.0, 1.0) if isinstance(judge, Quality) else getattr(judge, "range", (-math.inf, math.inf))
 
 
-def qualities(judge: FrameQuality, frames: Tensor) -> Tensor:
-    """(B, T, H, W, 3) uint8 -> (B, T); row by row, so that a batch equals its singles."""
-    return torch.cat([judge(row[None]).float() for row in frames])
+def qualities(judge: FrameQuality, frames: Tensor, shared: bool = False) -> Tensor:
+    """(B, T, H, W, 3) uint8 -> (B, T); where rows may have frames in common, those are read once."""
+    return (single_frames(judge, frames) if shared else rows(judge, frames)).float()
+
+
+def late(values: Tensor, steps: int) -> Tensor:
+    """(B, n) values of the last n of some steps -> (B, steps), those before them not a number."""
+    return torch.cat([values.new_full((len(values), steps - values.shape[1]), math.nan), values], 1)
 
 
 class VisualQualityReward(Reward):
@@ -75,6 +81,6 @@ class VisualQualityReward(Reward):
         self.judge = frame_judge(judge, self)
         self.range = judge_range(self.judge)
 
-    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
+    def per_frame(self, frames: Tensor, actions: Tensor, truth: Tensor | None, given: int = 1) -> Tensor:
         """(B, T-1) in the judge's range; the bundled one's is [0, 1]."""
-        return qualities(self.judge, frames[:, 1:])
+        return late(qualities(self.judge, frames[:, given:], self.shares(given)), frames.shape[1] - 1)
