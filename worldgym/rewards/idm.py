@@ -78,8 +78,8 @@ class IDMReward(Reward):
 
         With `given` frames before what is scored, whose steps rows may have in common, each step is seen by itself and once.
         """
-        shared = self.shares(given) and getattr(self.judge, "steps_alone", False)
-        read = self._shared if shared else self._whole
+        alone = type(self.judge) is InverseDynamics and self.judge.steps_alone  # a subclass may read in another way
+        read = self._shared if self.shares(given) and alone else self._whole
         found = read(frames, actions)[..., self._columns]
         if self.mode in SOFT:
             return (found if self.mode == "probability" else found.log().clamp_min(FLOOR)).mean(-1)

@@ -86,7 +86,7 @@ class InteractionFollowingReward(Reward):
 
     def score(self, frames: Tensor, actions: Tensor, truth: Tensor | None, given: int) -> Scored:
         """See `Reward.score`; the best tau is that of the scored frames."""
-        if self.shares(given) and isinstance(self.judge, CameraMotion):  # steps that rows have in common are seen once
+        if self.shares(given) and type(self.judge) is CameraMotion:  # steps that rows have in common are seen once
             motion = in_batches(self.judge.read, single_steps(self.judge.seen, frames))
         else:
             motion = rows(self.judge.motion, frames)

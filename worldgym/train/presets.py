@@ -82,6 +82,7 @@ RLIR_NFT = {
     "reward": ("idm=2", "pixel=1"),
     "frames": 6,
     "span": 1,
+    "due": "clip",
     "prompt_batch": 16,
     "group": 16,
     "best_of": 0,
