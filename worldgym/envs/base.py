@@ -147,6 +147,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         """
         if groups < 1 or not self.steps:
             raise InputError(f"fork({groups}) needs a running episode and at least 1 group")
+        self.video()  # decoded here once, not in each of G rows later
         other = copy.copy(self)
         other.num_envs, other.group_size = self.num_envs * groups, groups
         other._rows = {name: rows.repeat_interleave(groups, 0) for name, rows in self._rows.items()}
