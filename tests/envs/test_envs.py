@@ -208,6 +208,20 @@ def test_frames_are_decoded_once_and_only_when_asked_for(make):
     assert torch.equal(video[:, 0], env.observation()["prefix"][:, 0])
 
 
+def test_a_fork_decodes_what_is_finished_once(make, monkeypatch):
+    env = make(2)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    while env.clip < 2:
+        env.step(env.action_space.sample())
+    decode, frames = env.codec.decode, []
+    monkeypatch.setattr(env.codec, "decode", lambda row: frames.append(len(row)) or decode(row))
+    branches = env.fork(3)
+    assert sum(frames) == 2 * 2 * env.clip_frames
+    assert torch.equal(branches.video(), env.video().repeat_interleave(3, 0))
+    assert sum(frames) == 2 * 2 * env.clip_frames
+
+
 def test_a_fork_leaves_its_parent_alone(make):
     env = make(2)
     env.reset(seed=4)
