@@ -13,6 +13,7 @@ from worldgym.judges.inverse_dynamics import InverseDynamics
 from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality
 from worldgym.rewards.base import Reward, Scored
+from worldgym.rewards.reading import rows
 
 HeldOut = Callable[[Tensor, Tensor], Tensor]
 
@@ -69,18 +70,13 @@ def _scorer(judge: Any, device: torch.device) -> HeldOut:
     judge = load_judge(judge, torch.nn.Module, device) if isinstance(judge, str) else judge
     if isinstance(judge, InverseDynamics):
         judge = judge.to(device)
-        return lambda frames, actions: (_rows(judge.labels, frames) == actions).float().mean((1, 2))
+        return lambda frames, actions: (rows(judge.labels, frames) == actions).float().mean((1, 2))
     if isinstance(judge, Quality):
         judge = judge.to(device)
-        return lambda frames, actions: _rows(judge, frames[:, 1:]).mean(1)
+        return lambda frames, actions: rows(judge, frames[:, 1:]).mean(1)
     if isinstance(judge, torch.nn.Module) or not callable(judge):
         raise InputError(
             f"a held-out judge is an inverse dynamics model, a quality net or a function of frames and actions, "
             f"but got {type(judge).__name__}"
         )
     return judge
-
-
-def _rows(judge: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-    """Row by row, so that a batch equals its singles."""
-    return torch.cat([judge(row[None]) for row in frames])
