@@ -13,6 +13,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import worldgym  # noqa: F401  (registers the ids)
+from worldgym.data.clips import ClipStore
+from worldgym.data.record import record
 from worldgym.errors import InputError
 from worldgym.models import checkpoint
 from worldgym.models.codec import FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
@@ -64,6 +66,19 @@ def test_gymnasium_checks_the_registered_ids_without_a_warning(name: str, codec_
         env = gym.make(name, **arguments(name, codec_files))
         check_env(env.unwrapped)
         env.close()
+
+
+def test_prompts_from_a_folder_of_recorded_clips(tmp_path, codec_files):
+    """The first frames of its training clips, of no others."""
+    folder = str(tmp_path / "clips")
+    record("doom-rooms", 24, 0, folder, workers=1, frames=4)
+    name, store = "worldgym/DoomRooms-Denoise-v0", ClipStore(folder)
+    env = gym.make_vec(name, num_envs=2, prompts=folder, **{**arguments(name, codec_files), "prompt_seeds": None})
+    train = store.split("train")
+    assert 0 < len(train) < 24
+    assert env.unwrapped.prompts.ids == tuple(f"doom-rooms/{seed}/0" for seed in store.seeds[train])
+    np.testing.assert_array_equal(env.unwrapped.prompts.truth, store.frames[train][:, :3])
+    np.testing.assert_array_equal(env.unwrapped.prompts.actions, store.actions[train][:, :2])
 
 
 @pytest.mark.parametrize("name", IDS)

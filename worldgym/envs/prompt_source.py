@@ -52,7 +52,7 @@ def _stored(folder: str, frames: int, prefix: int) -> Prompts:
     from worldgym.data.clips import ClipStore
     from worldgym.data.prompts import store_prompts
 
-    store = ClipStore.open(folder)
+    store = ClipStore(folder)
     clips = np.asarray(store.split("train"))
     return store_prompts(store, clips, np.zeros(len(clips), np.int64), frames, prefix)
 
