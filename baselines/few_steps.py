@@ -1,8 +1,8 @@
-"""Fewer denoising steps than the suite's ten. No training; a second control, which costs less than what it is compared with.
+"""Fewer denoising steps than the suite's eighteen. No training; a second control, which costs less than what it is compared with.
 
 command   python -m worldgym.eval --models doom-rooms/diffusion-nano-v3 five=baselines.few_steps:FiveSteps
 hardware  one core of an AMD EPYC
-time      half of the model's own
+time      a third of the model's own (five steps)
 expected  baselines/README.md, "The controls"
 
 A model that is asked in fewer steps answers closer to the mean of what may happen: less detail, fewer errors to go on from.
@@ -48,6 +48,6 @@ class Guided5(FiveSteps):
 
 
 class Guided10(FiveSteps):
-    """The suite's ten, under action guidance."""
+    """Ten, under action guidance: about as many model calls as the suite's eighteen steps."""
 
     steps, weight = 10, 1.0
