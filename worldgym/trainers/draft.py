@@ -1,0 +1,151 @@
+"""Direct fine-tuning on differentiable rewards: a judge's own gradient in the place of comparisons.
+
+- `Draft`: `iterate` is in `learner.py`; what is its own is here. `nudged`: clips that react to the velocities of some steps.
+
+GRPO and NFT learn from numbers alone. Where the judge is a network, its gradient says at once which way every pixel should
+go (DRaFT, arXiv 2309.17400; AlignProp, arXiv 2310.03739). A video is played by the plain ODE; then for some steps k of a clip
+
+    x0 = x0_played + w sum_k (sigma_{k+1} - sigma_k) (v_k - stop(v_k)),      w = steps that may learn / steps that do
+
+has the value of the clip that was played and the gradient of those steps' velocities, each given the noisy clip and the
+frames before it as they were (stop-gradient on a step's input, DRTune, arXiv 2405.00760): one model pass per step in place of
+a chain through all of them, and early steps learn as well as late ones. What the reward is: `worldgym.rewards.smooth`.
+
+It pays what the judge pays, ever more exactly: a judge that was no reward must watch (reward hacking).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldgym.errors import InputError
+from worldgym.rng import generator, torch_seed
+from worldgym.trainers import kl, subsets
+from worldgym.trainers.config import DraftConfig
+from worldgym.trainers.learner import Learner, Rewards
+from worldgym.trainers.policy import Policy, rows_of, steps_per_clip
+from worldgym.trainers.ranks import Ranks
+from worldgym.trainers.rollout import Rollout
+
+
+class Objective(Protocol):
+    """A differentiable score of pictures; `worldgym.rewards.smooth.Objective` is one."""
+
+    def __call__(
+        self, pictures: Tensor, actions: Tensor, truth: Tensor, given: int, seed: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(B, T, H, W, 3) float, (B, T-1, A), (B, T, H, W, 3) uint8 -> the score (B, T - given) and its terms by name."""
+        ...
+
+
+class Draft(Learner):
+    """Reward gradients on whole videos of a diffusion world model.
+
+    Args:
+        env, policy, config, ranks, weights: as in `Learner`.
+        objective: what is to grow.
+    """
+
+    config: DraftConfig
+
+    def __init__(
+        self,
+        env: Any,
+        policy: Policy,
+        config: DraftConfig,
+        ranks: Ranks | None = None,
+        weights: Mapping[str, float] | None = None,
+        *,
+        objective: Objective,
+    ):
+        super().__init__(env, policy, config, ranks, weights)
+        if policy.kind != "diffusion":
+            raise InputError("draft follows gradients through pictures, and codes of a token model have none; use grpo")
+        if config.level != "sample":
+            raise InputError(f"draft learns from whole videos: --level must be sample, not {config.level}")
+        self.objective = objective
+        self.codec = env.unwrapped.codec.requires_grad_(False)
+
+    def learn(self, rollout: Rollout, rewards: Rewards, iteration: int) -> dict[str, float]:
+        """Update on this process's rollouts."""
+        config, core = self.config, self.env.unwrapped
+        given, truth = core.video()[:, : core.prefix], core.truth()
+        levels, logs = self.levels(rollout, iteration), defaultdict(list)
+        for epoch in range(config.epochs):
+            for minibatch in self.parts(len(truth), iteration, epoch):
+                total = sum(map(len, minibatch))
+                for rows in minibatch:
+                    seed = torch_seed(config.seed, "views", iteration, epoch, self.layout.rows[rows[0]])
+                    with self.ranks.accumulating(self.scorer, last=rows is minibatch[-1]):
+                        loss, seen = self.loss(rollout, rows, levels[rows], given[rows], truth[rows], seed)
+                        self.ranks.backward(loss * len(rows) / total)
+                    for name, value in {**seen, "loss": loss.detach()}.items():
+                        logs[name].append((float(value), len(rows)))
+                logs["gradient"].append((self.step(), 1))
+        return {name: sum(v * n for v, n in values) / sum(n for _, n in values) for name, values in logs.items()}
+
+    def loss(
+        self, rollout: Rollout, rows: list[int], steps: np.ndarray, given: Tensor, truth: Tensor, seed: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of some rows, and numbers to watch.
+
+        Args:
+            rollout: of this process.
+            rows: b local rows.
+            steps: (b, S) step numbers that learn; equally many of every clip.
+            given: (b, P, H, W, 3) uint8, the given frames.
+            truth: (b, T, H, W, 3) uint8.
+            seed: of the judges' augmentations.
+        """
+        config, trajectory = self.config, rows_of(rollout.trajectory, rows)
+        count = steps_per_clip(trajectory)
+        clips, level = torch.from_numpy(steps // count), torch.from_numpy(steps % count)
+        row = torch.arange(len(rows))[:, None]
+        noisy = trajectory.path[row, clips, level]
+        sigma = noisy.new_tensor(trajectory.sigmas)[level]
+        v = self.scorer(trajectory, noisy=noisy, sigma=sigma, clips=clips[0].tolist())
+        x0 = nudged(trajectory.path[:, :, -1], v, noisy.new_tensor(np.diff(trajectory.sigmas))[level], self.usable(count))
+        pictures = torch.cat([given.float() / 255, self.codec.pictures(x0.flatten(1, 2))], 1)
+        score, terms = self.objective(pictures, trajectory.actions, truth, given.shape[1], seed)
+        loss = -score.mean()
+        logs = {f"smooth/{name}": values.detach().mean() for name, values in terms.items()}
+        if self.reference is not None:
+            with torch.no_grad():
+                base = self.reference(trajectory, noisy=noisy, sigma=sigma, clips=clips[0].tolist())
+            away = kl.velocity(v, base, lead=2).mean()
+            loss, logs["kl"] = loss + config.kl * away, away.detach()
+        return loss, logs
+
+    def levels(self, rollout: Rollout, iteration: int) -> np.ndarray:
+        """(b, S) step numbers of each local row; a row's own subset, whoever plays it."""
+        config, count = self.config, steps_per_clip(rollout.trajectory)
+        random = generator(config.seed, "levels", iteration)
+        drawn = subsets.step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
+        return drawn[self.layout.rows]
+
+    def usable(self, count: int) -> int:
+        """Steps of a clip that may learn."""
+        return subsets.count(self.config.early, count)
+
+
+def nudged(x0: Tensor, v: Tensor, change: Tensor, usable: int) -> Tensor:
+    """Finished clips with the gradient of some of their steps.
+
+    Args:
+        x0: (B, N, c, C, h, w), the clips as they were played.
+        v: (B, N n, c, C, h, w) velocities of n steps of every clip, clip after clip, with gradient.
+        change: (B, N n) sigma_{k+1} - sigma_k of those steps.
+        usable: steps of a clip from which the n were drawn; the sum over n is scaled to one over all of these.
+
+    Returns:
+        (B, N, c, C, h, w), the values of x0.
+    """
+    count = v.shape[1] // x0.shape[1]
+    push = change.reshape(*change.shape, *(1,) * (v.ndim - 2)) * (v - v.detach())
+    return x0 + usable / count * push.unflatten(1, (x0.shape[1], count)).sum(2)
