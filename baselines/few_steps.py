@@ -1,4 +1,4 @@
-"""Fewer denoising steps than the suite's eighteen. No training; a second control, which costs less than what it is compared with.
+"""Fewer denoising steps than the suite's eighteen. No training; a second control, cheaper than what it is compared with.
 
 command   python -m worldgym.eval --models doom-rooms/diffusion-nano-v3 five=baselines.few_steps:FiveSteps
 hardware  one core of an AMD EPYC

@@ -36,7 +36,7 @@ def test_neither_darker_nor_tinted_pictures_change_the_logits():
     unit = 0.2 + 0.6 * noise(1, 3, 56, 96, 3)
     other = 0.5 * unit + torch.tensor([0.1, 0.0, 0.05])
     with torch.no_grad():
-        truth, found, rolled = (torch.cat(judge._logits(x), -1) for x in (unit, other, unit.roll(8, 3)))
+        truth, found, rolled = (torch.cat(judge.logits_of(x), -1) for x in (unit, other, unit.roll(8, 3)))
     torch.testing.assert_close(found, truth, atol=0.05, rtol=0)
     assert (rolled - truth).abs().max() > 0.5
     torch.testing.assert_close(normalised(other, (2, 3)), normalised(unit, (2, 3)), atol=0.1, rtol=0.1)

@@ -19,6 +19,7 @@ from worldgym.errors import InputError, exit_with_sentence
 from worldgym.models import zoo
 from worldgym.train import __main__ as command
 from worldgym.train import run, state
+from worldgym.train.config import DraftRun
 from worldgym.train.presets import PRESETS
 from worldgym.trainers.learner import Learner
 
@@ -43,6 +44,7 @@ def tensors(out):
         ("token", False, {"epochs": 2, "minibatches": 2, "ema": 0.5}),
         ("diffusion", False, {"step_share": 0.5}),
         ("diffusion", True, {"level": "clip", "curriculum": "cycle", "best_of": 2}),
+        ("diffusion", False, {"cls": DraftRun, "group": 1, "step_share": 0.4, "ema": 0.5}),
     ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(kind, nft, settings, token_files, diffusion_files, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from worldgym.models import checkpoint
 from worldgym.models.noise_kernels import NoiseKernel
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
-from worldgym.train.config import GrpoRun, NftRun
+from worldgym.train.config import GrpoRun, NftRun, RunConfig
 from worldgym.trainers.config import GrpoConfig, NftConfig
 from worldgym.trainers.grpo import Grpo
 from worldgym.trainers.learner import Learner, rows_needed
@@ -77,11 +77,12 @@ def files(folder: Path, kind: str = "token") -> Path:
     return folder
 
 
-def run_config(folder: Path, out: Path, nft: bool = False, **settings) -> GrpoRun | NftRun:
+def run_config(folder: Path, out: Path, nft: bool = False, cls: type | None = None, **settings) -> RunConfig:
     """Settings of a run on `files(folder)`."""
     small = {"prompt_batch": 2, "group": 4, "frames": FRAMES, "prompt_count": 8, "denoise_steps": 3, "lr": 0.01}
     where = {"model": str(folder / "model.safetensors"), "prompts": str(folder / "store"), "out": out, "device": "cpu"}
-    return (NftRun if nft else GrpoRun)(**{**small, **where, "reward": ("pixel",), "iterations": 4, "threads": 1, **settings})
+    cls = cls or (NftRun if nft else GrpoRun)
+    return cls(**{**small, **where, "reward": ("pixel",), "iterations": 4, "threads": 1, **settings})
 
 
 def flat_gradient(module: torch.nn.Module) -> torch.Tensor:

@@ -106,7 +106,12 @@ class CameraMotion(nn.Module):
     @torch.no_grad()
     def motion(self, frames: torch.Tensor) -> torch.Tensor:
         """Mean of what is read from the frames and from their mirror image: (B, T, H, W, 3) uint8 -> (B, T-1, 5)."""
-        return (self(frames) + mirrored(self(frames.flip(-2)))) / 2
+        return self.motion_of(self._check(frames).float() / 255)
+
+    def motion_of(self, unit: torch.Tensor) -> torch.Tensor:
+        """`motion` of pictures (B, T, H, W, 3) float in [0, 1], with a gradient for them."""
+        straight, flipped = (self._scaled(x) * self.scales for x in (unit, unit.flip(-2)))
+        return (straight + mirrored(flipped)) / 2
 
     @torch.no_grad()
     def seen(self, frames: torch.Tensor) -> torch.Tensor:
@@ -170,7 +175,6 @@ class CameraMotion(nn.Module):
 SHIFTS = 3 * len(matching.LEVELS)
 
 
-@torch.no_grad()
 def displacements(volume: torch.Tensor) -> torch.Tensor:
     """From matching weights to displacements.
 
@@ -195,7 +199,6 @@ def displacements(volume: torch.Tensor) -> torch.Tensor:
     return torch.stack(parts, 1)
 
 
-@torch.no_grad()
 def regional(volume: torch.Tensor) -> torch.Tensor:
     """How well each shift fits whole regions of the picture, where a single cell is too plain to tell.
 

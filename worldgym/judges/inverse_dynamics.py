@@ -91,7 +91,12 @@ class InverseDynamics(nn.Module):
         Returns:
             A tensors (B, T-1, n_k); element i - 1 along time is about action a_i, which leads from x_{i-1} to x_i.
         """
-        return self._logits(self._check(frames).float() / 255)
+        return self.logits_of(self._check(frames).float() / 255)
+
+    def logits_of(self, unit: torch.Tensor) -> list[torch.Tensor]:
+        """`forward` of pictures (B, T, H, W, 3) float in [0, 1], with a gradient for them."""
+        hidden = self._hidden(self._seen(unit))
+        return [head(hidden) for head in self.heads]
 
     @torch.no_grad()
     def labels(self, frames: torch.Tensor) -> torch.Tensor:
@@ -131,14 +136,10 @@ class InverseDynamics(nn.Module):
             frames: (B, T, H, W, 3) uint8. actions: (B, T-1, A) int64.
         """
         frames, actions = mirror(frames, actions, self.spec)
-        logits = self._logits(augment(self._check(frames).float() / 255))
+        logits = self.logits_of(augment(self._check(frames).float() / 255))
         parts = [F.cross_entropy(x.flatten(0, 1), actions[..., k].flatten()) for k, x in enumerate(logits)]
         right = torch.stack([x.argmax(-1) == actions[..., k] for k, x in enumerate(logits)]).float().mean()
         return torch.stack(parts).mean(), {"accuracy": right.item()}
-
-    def _logits(self, unit: torch.Tensor) -> list[torch.Tensor]:
-        hidden = self._hidden(self._seen(unit))
-        return [head(hidden) for head in self.heads]
 
     def _seen(self, unit: torch.Tensor) -> torch.Tensor:
         """(B, T, H, W, 3) in [0, 1] -> image features (B, T-1, hidden)."""
@@ -230,6 +231,8 @@ def mirror(frames: torch.Tensor, actions: torch.Tensor, action_spec: ActionSpec)
 def augment(unit: torch.Tensor) -> torch.Tensor:
     """Random gain and offset per clip; blur, tints and noise on some: model output is darker, softer, noisier, off in colour.
 
+    Randomness is torch's global one. Nothing is written into `unit`, so that gradients pass.
+
     Args:
         unit: (B, T, H, W, 3) float in [0, 1].
     """
@@ -240,10 +243,11 @@ def augment(unit: torch.Tensor) -> torch.Tensor:
     some = count // 4
     if some:
         soft = F.avg_pool2d(unit[:some].flatten(0, 1).movedim(-1, 1), 3, stride=1, padding=1, count_include_pad=False)
-        unit[:some] = soft.movedim(1, -1).unflatten(0, unit[:some].shape[:2])
-        unit[some : 2 * some] += tints(unit[some : 2 * some])
-        unit[-some:] += 0.03 * torch.randn_like(unit[-some:])
-    return unit.clamp_(0, 1)
+        soft = soft.movedim(1, -1).unflatten(0, unit[:some].shape[:2])
+        tinted = unit[some : 2 * some] + tints(unit[some : 2 * some])
+        noisy = unit[-some:] + 0.03 * torch.randn_like(unit[-some:])
+        unit = torch.cat([soft, tinted, unit[2 * some : count - some], noisy])
+    return unit.clamp(0, 1)
 
 
 def tints(like: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,6 @@ CHANNELS = sum((2 * rows + 1) * (2 * columns + 1) for _, rows, columns in LEVELS
 CELL = 8  # pixels
 
 
-@torch.no_grad()
 def match(unit: torch.Tensor) -> torch.Tensor:
     """Softmax over shifts of the (negative, normalised) squared difference between a frame and the shifted frame before.
 

@@ -198,10 +198,18 @@ class LatentCodec(_Codec):
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(…, C, h, w) float -> (…, H, W, 3) uint8."""
-        lead = latents.shape[:-3]
+        frames = to_frames(self._unit(latents))
+        return frames.reshape(*latents.shape[:-3], *frames.shape[1:])
+
+    def pictures(self, latents: torch.Tensor) -> torch.Tensor:
+        """`decode` before rounding, with a gradient: (…, C, h, w) float -> (…, H, W, 3) float, about [0, 1]."""
+        pictures = (self._unit(latents).movedim(-3, -1) + 1) / 2
+        return pictures.reshape(*latents.shape[:-3], *pictures.shape[1:])
+
+    def _unit(self, latents: torch.Tensor) -> torch.Tensor:
+        """(…, C, h, w) -> (N, 3, H, W), about [-1, 1]."""
         z = latents.reshape(-1, self.channels, *self.grid) * self.std[:, None, None] + self.mean[:, None, None]
-        frames = to_frames(self.decoder(z))
-        return frames.reshape(*lead, *frames.shape[1:])
+        return self.decoder(z)
 
     def loss(self, frames: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         """Reconstruction loss of (B, H, W, 3) uint8 and a weak pull of the latents to unit variance.

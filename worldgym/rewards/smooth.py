@@ -10,7 +10,7 @@ anew every time: a change that pleases the judge under one tint, blur or contras
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,7 +84,7 @@ class Objective:
                 reward.judge.requires_grad_(False)
 
     def __call__(
-        self, pictures: Tensor, actions: Tensor, truth: Tensor, given: int, seed: int
+        self, pictures: Tensor, actions: Tensor, truth: Tensor, given: int, seeds: Sequence[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Score videos.
 
@@ -93,23 +93,30 @@ class Objective:
             actions: (B, T-1, A) int64.
             truth: (B, T, H, W, 3) uint8, what truly happened.
             given: the first frames, which are not scored.
-            seed: of the augmentations.
+            seeds: B integers, of the rows' augmentations.
 
         Returns:
             The weighted score of every generated frame (B, T - given), and the terms by name, (B, T - given) each.
         """
         pictures = as_shown(pictures)
-        seen = pictures
-        if self.views:
-            with torch.random.fork_rng(devices=[pictures.device] if pictures.is_cuda else []):
-                torch.manual_seed(seed)
-                seen = augment(pictures)
+        seen = views(pictures, seeds) if self.views else pictures
         truth = truth.to(pictures.dtype) / 255
         terms = {
             name: smooth(reward, seen, pictures, actions, truth)[:, given - 1 :]
             for name, (reward, _, smooth) in self.parts.items()
         }
         return sum(weight * terms[name] for name, (_, weight, _) in self.parts.items()), terms
+
+
+def views(pictures: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Every row (T, H, W, 3) through an augmentation of its own seed, whatever its neighbours: same shape."""
+    found = []
+    with torch.random.fork_rng(devices=[pictures.device] if pictures.is_cuda else []):
+        for row, seed in zip(pictures, seeds, strict=True):
+            torch.manual_seed(seed)
+            kinds = augment(row.expand(4, *row.shape))  # of four one is softened, one tinted, one noisy
+            found.append(kinds[int(torch.randint(4, ()))])
+    return torch.stack(found)
 
 
 def as_shown(pictures: Tensor) -> Tensor:

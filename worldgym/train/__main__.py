@@ -1,4 +1,4 @@
-"""Post-train a world model: python -m worldgym.train {grpo,nft} --preset NAME --out FOLDER --minutes M."""
+"""Post-train a world model: python -m worldgym.train {grpo,nft,draft} --preset NAME --out FOLDER --minutes M."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 import tyro
 
 from worldgym.errors import InputError, exit_with_sentence, unknown
-from worldgym.train.config import GrpoRun, NftRun, RunConfig
+from worldgym.train.config import DraftRun, GrpoRun, NftRun, RunConfig
 from worldgym.train.presets import FIRST, PRESETS, preset
 
 PROGRAM = "python -m worldgym.train"
-ALGORITHMS = {"grpo": GrpoRun, "nft": NftRun}
+ALGORITHMS = {"grpo": GrpoRun, "nft": NftRun, "draft": DraftRun}
 
 
 @exit_with_sentence

@@ -1,6 +1,7 @@
 """The settings of a post-training run: the algorithm's own, and where and how it runs.
 
-- `RunConfig`: what all runs share. `GrpoRun`, `NftRun`: with the algorithm's settings. The command line is made from them.
+- `RunConfig`: what all runs share. `GrpoRun`, `NftRun`, `DraftRun`: with the algorithm's settings. The command line is made
+  from them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from worldgym.errors import InputError
 from worldgym.pretrain.schedule import Budget
-from worldgym.trainers.config import GrpoConfig, LoopConfig, NftConfig, flag
+from worldgym.trainers.config import DraftConfig, GrpoConfig, LoopConfig, NftConfig, flag
 
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (
@@ -135,6 +136,14 @@ class NftRun(RunConfig, NftConfig):
     """Train a diffusion world model by negative-aware fine-tuning."""
 
     algorithm: ClassVar[str] = "nft"
+    model: str = "doom-rooms/diffusion-nano-v3"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftRun(RunConfig, DraftConfig):
+    """Train a diffusion world model on the gradient of its judges."""
+
+    algorithm: ClassVar[str] = "draft"
     model: str = "doom-rooms/diffusion-nano-v3"
 
 

@@ -135,6 +135,22 @@ DANCE_GRPO = {
     "last_noise": False,
 }
 
+# Ours: the gradient of RLIR's judge beside pixels, short videos in few steps, one model pass per update
+RLIR_DRAFT = {
+    "model": DIFFUSION,
+    "reward": ("idm=1", "pixel=5"),
+    "frames": 6,
+    "denoise_steps": 4,
+    "prompt_batch": 32,
+    "group": 1,
+    "micro": 32,
+    "step_share": 0.25,
+    "lr": 5e-4,
+    "warmup": 0.05,
+    "final_lr": 0.05,
+    "ema": 0.95,
+}
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "grpo": {
         "rlir-token": RLIR_TOKEN,
@@ -153,8 +169,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "rlir-nft-nano": {**WORLDCOMPASS, **NANO_COMPASS, **RLIR_NFT},
         "diffusion-nft": DIFFUSION_NFT,
     },
+    "draft": {"rlir-draft-nano": RLIR_DRAFT},
 }
-FIRST = {"grpo": "rlir-token-nano", "nft": "worldcompass-nano"}
+FIRST = {"grpo": "rlir-token-nano", "nft": "worldcompass-nano", "draft": "rlir-draft-nano"}
 
 
 def preset(algorithm: str, name: str) -> dict[str, Any]:

@@ -24,11 +24,13 @@ from worldgym.pretrain import schedule
 from worldgym.pretrain.card import portable
 from worldgym.pretrain.loop import pick_device, stop_signals
 from worldgym.provenance import commit
+from worldgym.rewards.smooth import Objective
 from worldgym.train import state, wiring
-from worldgym.train.config import GrpoRun, RunConfig
+from worldgym.train.config import DraftRun, GrpoRun, RunConfig
 from worldgym.train.export import write_model
 from worldgym.train.report import Silent, TrainReport
 from worldgym.trainers import memory
+from worldgym.trainers.draft import Draft
 from worldgym.trainers.grpo import Grpo
 from worldgym.trainers.learner import Learner, rows_needed
 from worldgym.trainers.policy import Policy, QuietEnd
@@ -92,6 +94,9 @@ def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
         memory.add_adapters(policy.model, config.lora)
     if config.checkpointing:
         memory.checkpoint_blocks(policy.model)
+    if isinstance(config, DraftRun):
+        objective = Objective(env, config.weights, config.views)
+        return Draft(env, policy, config, processes, config.weights, objective=objective)
     return _algorithm(config)(env, policy, config, processes, config.weights)
 
 

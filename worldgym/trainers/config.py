@@ -1,12 +1,12 @@
 """The settings of the learning algorithms, frozen; the papers' values are in `worldgym.train.presets`.
 
-- `LoopConfig`: what GRPO and NFT share. `GrpoConfig`, `NftConfig`.
+- `LoopConfig`: what they share. `GrpoConfig`, `NftConfig`, `DraftConfig`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from worldgym.errors import InputError
 
@@ -16,7 +16,9 @@ SHARES = ("warmup", "final_lr", "ema")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """What both algorithms share."""
+    """What the algorithms share."""
+
+    least_group: ClassVar[int] = 2
 
     seed: int = 0
     """Of prompts, noise and subsets: everything that happens is a function of (seed, iteration)."""
@@ -78,7 +80,7 @@ class LoopConfig:
             raise InputError(f"--step-share must be above 0 and at most 1, not {self.step_share}")
         if not 0 < self.early <= 1:
             raise InputError(f"--early must be above 0 and at most 1, not {self.early}")
-        if self.group < 2:
+        if self.group < self.least_group:
             raise InputError(f"--group is {self.group}: advantages compare rollouts of a prompt, give at least 2")
 
     @property
@@ -148,6 +150,18 @@ class NftConfig(LoopConfig):
             raise InputError(f"--guidance is {self.guidance}, but it must be a number of at least 0")
         if self.best_of and not 2 <= self.best_of <= self.group:
             raise InputError(f"--best-of is {self.best_of}, but from groups of {self.group} one can keep 2 to {self.group}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftConfig(LoopConfig):
+    """Direct fine-tuning of a diffusion world model on differentiable rewards (DRaFT, arXiv 2309.17400)."""
+
+    least_group: ClassVar[int] = 1  # nothing is compared
+
+    kl: float = 0.0
+    """Weight of |v - v_base|^2."""
+    views: bool = True
+    """Judges look through the augmentations of their own training, drawn anew every time."""
 
 
 def flag(name: str) -> str:

@@ -17,7 +17,7 @@ It pays what the judge pays, ever more exactly: a judge that was no reward must 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,7 +38,7 @@ class Objective(Protocol):
     """A differentiable score of pictures; `worldgym.rewards.smooth.Objective` is one."""
 
     def __call__(
-        self, pictures: Tensor, actions: Tensor, truth: Tensor, given: int, seed: int
+        self, pictures: Tensor, actions: Tensor, truth: Tensor, given: int, seeds: Sequence[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, T, H, W, 3) float, (B, T-1, A), (B, T, H, W, 3) uint8 -> the score (B, T - given) and its terms by name."""
         ...
@@ -81,9 +81,9 @@ class Draft(Learner):
             for minibatch in self.parts(len(truth), iteration, epoch):
                 total = sum(map(len, minibatch))
                 for rows in minibatch:
-                    seed = torch_seed(config.seed, "views", iteration, epoch, self.layout.rows[rows[0]])
+                    seeds = [torch_seed(config.seed, "views", iteration, epoch, self.layout.rows[row]) for row in rows]
                     with self.ranks.accumulating(self.scorer, last=rows is minibatch[-1]):
-                        loss, seen = self.loss(rollout, rows, levels[rows], given[rows], truth[rows], seed)
+                        loss, seen = self.loss(rollout, rows, levels[rows], given[rows], truth[rows], seeds)
                         self.ranks.backward(loss * len(rows) / total)
                     for name, value in {**seen, "loss": loss.detach()}.items():
                         logs[name].append((float(value), len(rows)))
@@ -91,7 +91,7 @@ class Draft(Learner):
         return {name: sum(v * n for v, n in values) / sum(n for _, n in values) for name, values in logs.items()}
 
     def loss(
-        self, rollout: Rollout, rows: list[int], steps: np.ndarray, given: Tensor, truth: Tensor, seed: int
+        self, rollout: Rollout, rows: list[int], steps: np.ndarray, given: Tensor, truth: Tensor, seeds: list[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of some rows, and numbers to watch.
 
@@ -101,7 +101,7 @@ class Draft(Learner):
             steps: (b, S) step numbers that learn; equally many of every clip.
             given: (b, P, H, W, 3) uint8, the given frames.
             truth: (b, T, H, W, 3) uint8.
-            seed: of the judges' augmentations.
+            seeds: (b) of the judges' augmentations.
         """
         config, trajectory = self.config, rows_of(rollout.trajectory, rows)
         count = steps_per_clip(trajectory)
@@ -112,7 +112,7 @@ class Draft(Learner):
         v = self.scorer(trajectory, noisy=noisy, sigma=sigma, clips=clips[0].tolist())
         x0 = nudged(trajectory.path[:, :, -1], v, noisy.new_tensor(np.diff(trajectory.sigmas))[level], self.usable(count))
         pictures = torch.cat([given.float() / 255, self.codec.pictures(x0.flatten(1, 2))], 1)
-        score, terms = self.objective(pictures, trajectory.actions, truth, given.shape[1], seed)
+        score, terms = self.objective(pictures, trajectory.actions, truth, given.shape[1], seeds)
         loss = -score.mean()
         logs = {f"smooth/{name}": values.detach().mean() for name, values in terms.items()}
         if self.reference is not None:
