@@ -159,6 +159,16 @@ class FrameCodec(_Codec):
         frames = to_frames(self.decoder(self._values(index).movedim(-1, 1)))
         return frames.reshape(*codes.shape[:-1], *frames.shape[1:])
 
+    def values(self, codes: torch.Tensor) -> torch.Tensor:
+        """The numbers that codes stand for: (…) int64 -> (…, n) float in [-1, 1]."""
+        return self._values(codes[..., None] // self._base % self._levels)
+
+    def pictures(self, values: torch.Tensor) -> torch.Tensor:
+        """`decode` of values before rounding, with a gradient: (…, L, n) float -> (…, H, W, 3) float, about [0, 1]."""
+        cells = values.reshape(-1, *self.grid, values.shape[-1]).movedim(-1, 1)
+        pictures = (self.decoder(cells).movedim(1, -1) + 1) / 2
+        return pictures.reshape(*values.shape[:-2], *pictures.shape[1:])
+
     def loss(self, frames: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         """Reconstruction loss of (B, H, W, 3) uint8, in squared units of [-1, 1]; gradients pass the rounding unchanged."""
         x, _ = self._flat(frames)

@@ -3,6 +3,7 @@
 - `sample(logits, uniform, top_p, temperature)`: inverse CDF in code order, so a row's code depends on that row alone.
 - `draw(…)`: the same code and its log-probability, for the work of one.
 - `logprob_sum(logits, codes, top_p, temperature)`: log-probability of codes under that very distribution.
+- `expected(logits, table, …)`: the mean of what codes stand for under it, differentiable.
 - `nucleus(probabilities, top_p)`: which codes top-p keeps (MineWorld's rule).
 """
 
@@ -107,6 +108,18 @@ def logprob_sum(logits: Tensor, codes: Tensor, top_p: float = 1.0, temperature: 
     if top_p >= 1:
         return logits.log_softmax(-1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
     return _NucleusLogprob.apply(logits.reshape(-1, logits.shape[-1]), codes.reshape(-1), top_p).view(codes.shape)
+
+
+def expected(logits: Tensor, table: Tensor, top_p: float = 1.0, temperature: float = 1.0) -> Tensor:
+    """Mean of a table's rows under the distribution that `sample` draws from: (…, V) and (V, n) -> (…, n), differentiable.
+
+    Which codes are kept is taken as given; the gradient is that of their renormalised probabilities.
+    """
+    q = (logits.float() / temperature).softmax(-1)
+    if top_p < 1:
+        q = q * nucleus(q.detach(), top_p)
+        q = q / q.sum(-1, keepdim=True)
+    return q @ table
 
 
 class _NucleusLogprob(torch.autograd.Function):

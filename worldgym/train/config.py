@@ -141,7 +141,7 @@ class NftRun(RunConfig, NftConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftRun(RunConfig, DraftConfig):
-    """Train a diffusion world model on the gradient of its judges."""
+    """Train a world model on the gradient of its judges."""
 
     algorithm: ClassVar[str] = "draft"
     model: str = "doom-rooms/diffusion-nano-v3"

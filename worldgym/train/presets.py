@@ -151,6 +151,8 @@ RLIR_DRAFT = {
     "ema": 0.95,
 }
 
+RLIR_DRAFT_TOKEN = {**RLIR_DRAFT, "model": "doom-rooms/token-nano", "micro": 16, "top_p": 0.8}
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "grpo": {
         "rlir-token": RLIR_TOKEN,
@@ -169,7 +171,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "rlir-nft-nano": {**WORLDCOMPASS, **NANO_COMPASS, **RLIR_NFT},
         "diffusion-nft": DIFFUSION_NFT,
     },
-    "draft": {"rlir-draft-nano": RLIR_DRAFT},
+    "draft": {"rlir-draft-nano": RLIR_DRAFT, "rlir-draft-token-nano": RLIR_DRAFT_TOKEN},
 }
 FIRST = {"grpo": "rlir-token-nano", "nft": "worldcompass-nano", "draft": "rlir-draft-nano"}
 

@@ -154,12 +154,12 @@ class NftConfig(LoopConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftConfig(LoopConfig):
-    """Direct fine-tuning of a diffusion world model on differentiable rewards (DRaFT, arXiv 2309.17400)."""
+    """Direct fine-tuning of a world model on differentiable rewards (DRaFT, arXiv 2309.17400)."""
 
     least_group: ClassVar[int] = 1  # nothing is compared
 
     kl: float = 0.0
-    """Weight of |v - v_base|^2."""
+    """Weight of the divergence from the base model: |v - v_base|^2, or KL per code (token)."""
     views: bool = True
     """Judges look through the augmentations of their own training, drawn anew every time."""
 

@@ -9,7 +9,11 @@ go (DRaFT, arXiv 2309.17400; AlignProp, arXiv 2310.03739). A video is played by 
 
 has the value of the clip that was played and the gradient of those steps' velocities, each given the noisy clip and the
 frames before it as they were (stop-gradient on a step's input, DRTune, arXiv 2405.00760): one model pass per step in place of
-a chain through all of them, and early steps learn as well as late ones. What the reward is: `worldgym.rewards.smooth`.
+a chain through all of them, and early steps learn as well as late ones.
+
+A code of a token model has no gradient, but what it stands for is a few numbers e, and to first order in them the expected
+reward is linear in the probabilities: e = e_drawn + E[e] - stop(E[e]) under the distribution that was drawn from (the
+straight-through estimator, arXiv 1308.3432). What the reward is: `worldgym.rewards.smooth`.
 
 It pays what the judge pays, ever more exactly: a judge that was no reward must watch (reward hacking).
 """
@@ -25,6 +29,8 @@ import torch
 from torch import Tensor
 
 from worldgym.errors import InputError
+from worldgym.models.agents import DenoiseTrajectory, TokenTrajectory
+from worldgym.models.sampling import expected
 from worldgym.rng import generator, torch_seed
 from worldgym.trainers import kl, subsets
 from worldgym.trainers.config import DraftConfig
@@ -45,7 +51,7 @@ class Objective(Protocol):
 
 
 class Draft(Learner):
-    """Reward gradients on whole videos of a diffusion world model.
+    """Reward gradients on whole videos of a token or a diffusion world model.
 
     Args:
         env, policy, config, ranks, weights: as in `Learner`.
@@ -65,8 +71,6 @@ class Draft(Learner):
         objective: Objective,
     ):
         super().__init__(env, policy, config, ranks, weights)
-        if policy.kind != "diffusion":
-            raise InputError("draft follows gradients through pictures, and codes of a token model have none; use grpo")
         if config.level != "sample":
             raise InputError(f"draft learns from whole videos: --level must be sample, not {config.level}")
         self.objective = objective
@@ -98,40 +102,57 @@ class Draft(Learner):
         Args:
             rollout: of this process.
             rows: b local rows.
-            steps: (b, S) step numbers that learn; equally many of every clip.
+            steps: (b, S) step numbers that learn; equally many of every clip. Of a token model all codes learn.
             given: (b, P, H, W, 3) uint8, the given frames.
             truth: (b, T, H, W, 3) uint8.
             seeds: (b) of the judges' augmentations.
         """
-        config, trajectory = self.config, rows_of(rollout.trajectory, rows)
-        count = steps_per_clip(trajectory)
-        clips, level = torch.from_numpy(steps // count), torch.from_numpy(steps % count)
-        row = torch.arange(len(rows))[:, None]
-        noisy = trajectory.path[row, clips, level]
-        sigma = noisy.new_tensor(trajectory.sigmas)[level]
-        v = self.scorer(trajectory, noisy=noisy, sigma=sigma, clips=clips[0].tolist())
-        x0 = nudged(trajectory.path[:, :, -1], v, noisy.new_tensor(np.diff(trajectory.sigmas))[level], self.usable(count))
-        pictures = torch.cat([given.float() / 255, self.codec.pictures(x0.flatten(1, 2))], 1)
+        trajectory = rows_of(rollout.trajectory, rows)
+        made, away = (self.of_codes if self.policy.kind == "token" else self.of_steps)(trajectory, steps)
+        pictures = torch.cat([given.float() / 255, made], 1)
         score, terms = self.objective(pictures, trajectory.actions, truth, given.shape[1], seeds)
         loss = -score.mean()
         logs = {f"smooth/{name}": values.detach().mean() for name, values in terms.items()}
+        if away is not None:
+            loss, logs["kl"] = loss + self.config.kl * away, away.detach()
+        return loss, logs
+
+    def of_steps(self, trajectory: DenoiseTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """The pictures of a diffusion model that react to its velocities, (b, F, H, W, 3), and |v - v_base|^2."""
+        count = steps_per_clip(trajectory)
+        clips, level = torch.from_numpy(steps // count), torch.from_numpy(steps % count)
+        noisy = trajectory.path[torch.arange(len(steps))[:, None], clips, level]
+        asked = {"noisy": noisy, "sigma": noisy.new_tensor(trajectory.sigmas)[level], "clips": clips[0].tolist()}
+        v, away = self.scorer(trajectory, **asked), None
         if self.reference is not None:
             with torch.no_grad():
-                base = self.reference(trajectory, noisy=noisy, sigma=sigma, clips=clips[0].tolist())
+                base = self.reference(trajectory, **asked)
             away = kl.velocity(v, base, lead=2).mean()
-            loss, logs["kl"] = loss + config.kl * away, away.detach()
-        return loss, logs
+        change = noisy.new_tensor(np.diff(trajectory.sigmas))[level]
+        x0 = nudged(trajectory.path[:, :, -1], v, change, subsets.count(self.config.early, count))
+        return self.codec.pictures(x0.flatten(1, 2)), away
+
+    def of_codes(self, trajectory: TokenTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """The pictures of a token model that react to its logits, (b, F, H, W, 3), and KL(policy | base) per code."""
+        codes, config = trajectory.codes[:, trajectory.prefix :], self.config
+        logits, away = self.scorer(trajectory, logits=True), None
+        if self.reference is not None:
+            with torch.no_grad():
+                base = self.reference(trajectory, logits=True).log_softmax(-1)
+            now = logits.log_softmax(-1)
+            away = (now.exp() * (now - base)).sum(-1).mean()
+        table = self.codec.values(torch.arange(self.codec.codes, device=codes.device))
+        mean = expected(logits, table, config.top_p, config.temperature)
+        return self.codec.pictures(table[codes] + (mean - mean.detach())), away
 
     def levels(self, rollout: Rollout, iteration: int) -> np.ndarray:
         """(b, S) step numbers of each local row; a row's own subset, whoever plays it."""
         config, count = self.config, steps_per_clip(rollout.trajectory)
+        if self.policy.kind == "token":
+            return np.zeros((len(self.layout.rows), 0), np.int64)
         random = generator(config.seed, "levels", iteration)
         drawn = subsets.step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
         return drawn[self.layout.rows]
-
-    def usable(self, count: int) -> int:
-        """Steps of a clip that may learn."""
-        return subsets.count(self.config.early, count)
 
 
 def nudged(x0: Tensor, v: Tensor, change: Tensor, usable: int) -> Tensor:

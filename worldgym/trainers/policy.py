@@ -70,6 +70,7 @@ class Policy(nn.Module):
         noisy: Tensor | None = None,
         sigma: Tensor | None = None,
         clips: Sequence[int] | None = None,
+        logits: bool = False,
     ) -> Tensor:
         """Ask again about a trajectory, differentiable; one entrance, because distribution hooks into it.
 
@@ -79,7 +80,10 @@ class Policy(nn.Module):
             noisy: or S noisy clips (B, S, c, C, h, w) -> their velocities, same shape, each given the frames before it.
             sigma: (B, S) their noise levels.
             clips: their numbers in the episode.
+            logits: or, of a token model, the logits of all codes (B, N, L, V).
         """
+        if logits:
+            return self._asker(trajectory).logits(trajectory).clone()
         if noisy is None:
             # a copy: sharding hooks into what comes out and must not find a view
             return self._asker(trajectory).logprob(trajectory, list(steps)).clone()

@@ -91,16 +91,18 @@ class TokenAgent:
             trajectory: of a token environment.
             steps: S step numbers; all when left out.
         """
-        codes, prefix = trajectory.codes, trajectory.prefix
-        if self.schedule.name == "raster":
-            logits = self.model.predictions(codes, trajectory.actions, prefix)
-        else:
-            logits = predictions(self.model, codes, trajectory.actions, self.schedule, prefix)
-        each = logprob_sum(logits, codes[:, prefix:], self.top_p, self.temperature)
+        each = logprob_sum(self.logits(trajectory), trajectory.codes[:, trajectory.prefix :], self.top_p, self.temperature)
         if self.schedule.width > 1:
             each = torch.stack([each[..., list(cells)].sum(-1) for cells in self.schedule.waves], -1)
         flat = each.flatten(1)
         return flat if steps is None else flat[:, torch.as_tensor(steps, device=flat.device)]
+
+    def logits(self, trajectory: TokenTrajectory) -> Tensor:
+        """Logits of all codes after the prefix in one pass, differentiable: (B, N, L, V)."""
+        codes, prefix = trajectory.codes, trajectory.prefix
+        if self.schedule.name == "raster":
+            return self.model.predictions(codes, trajectory.actions, prefix)
+        return predictions(self.model, codes, trajectory.actions, self.schedule, prefix)
 
     def fork(self, groups: int) -> TokenAgent:
         """An agent for `env.fork(groups)`, with the cache of what it has read so far."""
