@@ -94,3 +94,23 @@ def test_wrong_frames_are_one_sentence():
     for bad in (frames(2).float(), frames(2, height=24), torch.zeros(3, 16, 24, dtype=torch.uint8)):
         with pytest.raises(ValueError, match="this codec reads"):
             codec.encode(bad)
+
+
+def test_pictures_are_decoded_frames_before_rounding_and_have_a_gradient():
+    torch.manual_seed(0)
+    discrete, continuous = (
+        FrameCodec(FrameCodecConfig(levels=(4, 3), **TINY)),
+        LatentCodec(LatentCodecConfig(channels=2, **TINY)),
+    )
+    codes, latents = torch.arange(12).reshape(2, 6), torch.randn(2, 3, 2, 2, 3)
+    values = discrete.values(codes).requires_grad_()
+    assert values.shape == (2, 6, 2) and values.detach().unique(dim=0).shape == (2, 6, 2) and values.abs().max() == 1
+    for pictures, decoded, source in (
+        (discrete.pictures(values), discrete.decode(codes), values),
+        (continuous.pictures(latents.requires_grad_()), continuous.decode(latents), latents),
+    ):
+        assert pictures.shape == decoded.shape
+        torch.testing.assert_close((pictures.clamp(0, 1) * 255).round(), decoded.float(), atol=1.0, rtol=0)
+        assert (pictures.clamp(0, 1) * 255 - decoded).abs().max() < 0.501
+        (slope,) = torch.autograd.grad(pictures.sum(), source)
+        assert (slope != 0).any()

@@ -7,7 +7,7 @@ import torch
 
 from worldgym.errors import InputError
 from worldgym.models import sampling
-from worldgym.models.sampling import check_sampling, draw, logprob_sum, nucleus, sample
+from worldgym.models.sampling import check_sampling, draw, expected, logprob_sum, nucleus, sample
 
 PAPER = torch.tensor([0.1, 0.4, 0.15, 0.05, 0.3])  # falling: 1 (.4), 4 (.3), 2 (.15), 0 (.1), 3 (.05)
 
@@ -143,3 +143,16 @@ def test_logprob_of_a_code_that_the_policy_left():
     """A code 200 nats below the best has probability 0 in float32, and still a finite log-probability: about -200."""
     logits = torch.tensor([[0.0, -200.0, -1.0]])
     assert abs(float(logprob_sum(logits, torch.tensor([1]), 0.5)) + 200) < 1e-3
+
+
+def test_expected_on_paper():
+    """Three codes that stand for 1, 2 and 10; top-p .7 leaves the first two."""
+    logits, table = torch.tensor([0.5, 0.3, 0.2]).log().requires_grad_(), torch.tensor([[1.0], [2.0], [10.0]])
+    assert expected(logits, table).item() == pytest.approx(0.5 + 0.6 + 2.0)
+    assert expected(logits, table, top_p=0.7).item() == pytest.approx((0.5 + 0.6) / 0.8)
+    (slope,) = torch.autograd.grad(expected(logits, table, top_p=0.7).sum(), logits)
+    first = 0.625 * (1 - 1.375)  # p_i (e_i - E)
+    torch.testing.assert_close(slope, torch.tensor([first, -first, 0.0]))
+    warm = expected(logits, table, temperature=2.0).item()
+    root = torch.tensor([0.5, 0.3, 0.2]).sqrt()
+    assert warm == pytest.approx(float((root / root.sum()) @ table[:, 0]))
