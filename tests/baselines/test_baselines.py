@@ -12,7 +12,7 @@ import worldgym
 FOLDER = Path(__file__).parents[2] / "baselines"
 PROGRAMS = sorted(FOLDER.glob("*.py"))
 NAMES = [path.stem for path in PROGRAMS]
-OWN = ["preference", "reinforce", "rlir_diffusion", "rlir_token", "rlvr_world", "worldcompass"]
+OWN = ["preference", "reinforce", "rlir_diffusion", "rlir_draft", "rlir_token", "rlvr_world", "worldcompass"]
 TINY = {"iterations": 1, "frames": 2, "group": 2}
 
 
