@@ -135,13 +135,14 @@ DANCE_GRPO = {
     "last_noise": False,
 }
 
-# Ours: the gradient of RLIR's judge beside pixels, short videos in few steps, one model pass per update
+# Ours: the gradient of RLIR's judge, of a second one that sees in another way, and of pixels that hold both back; short
+# videos in few steps, one model pass per update
 RLIR_DRAFT = {
     "model": DIFFUSION,
-    "reward": ("idm=1", "pixel=5"),
-    "frames": 6,
+    "reward": ("idm=1", "if=1", "pixel=5"),
+    "frames": 8,
     "denoise_steps": 4,
-    "prompt_batch": 32,
+    "prompt_batch": 24,
     "group": 1,
     "micro": 32,
     "step_share": 0.25,
@@ -151,7 +152,9 @@ RLIR_DRAFT = {
     "ema": 0.95,
 }
 
-RLIR_DRAFT_TOKEN = {**RLIR_DRAFT, "model": "doom-rooms/token-nano", "micro": 16, "top_p": 0.8}
+TOKEN = {"model": "doom-rooms/token-nano", "frames": 6, "prompt_batch": 32, "micro": 16, "top_p": 0.8}
+RLIR_DRAFT_TOKEN = {**RLIR_DRAFT, **TOKEN}
+COMPASS_DRAFT = {**RLIR_DRAFT, "reward": ("if=4", "pixel=5"), "frames": 9, "prompt_batch": 20}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "grpo": {
@@ -171,7 +174,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "rlir-nft-nano": {**WORLDCOMPASS, **NANO_COMPASS, **RLIR_NFT},
         "diffusion-nft": DIFFUSION_NFT,
     },
-    "draft": {"rlir-draft-nano": RLIR_DRAFT, "rlir-draft-token-nano": RLIR_DRAFT_TOKEN},
+    "draft": {
+        "rlir-draft-nano": RLIR_DRAFT,
+        "rlir-draft-token-nano": RLIR_DRAFT_TOKEN,
+        "worldcompass-draft-nano": COMPASS_DRAFT,
+    },
 }
 FIRST = {"grpo": "rlir-token-nano", "nft": "worldcompass-nano", "draft": "rlir-draft-nano"}
 
