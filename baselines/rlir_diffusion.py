@@ -3,8 +3,8 @@
 command   python baselines/rlir_diffusion.py --out rlir-diffusion.safetensors
 hardware  not yet measured as this file; by the command, with pixels as a second reward: 1 thread of an AMD EPYC
 time      26 minutes
-expected  of that run, with noise .5 in four steps: F1 .719 to .737 (+.018 [.004, .031]) in three steps, see baselines/README.md;
-          with noise .75 it lost; the paper's NFD 774M goes from F1 .77 to .83 where true video has .87
+expected  of that run, with noise .5 in four steps: F1 .719 to .737 (+.018 [.004, .031]) in three steps, see
+          baselines/README.md; with noise .75 it lost; the paper's NFD 774M goes from F1 .77 to .83 where true video has .87
 
 then      python -m worldgym.eval --models rlir-diffusion.safetensors
 
