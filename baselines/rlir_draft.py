@@ -9,7 +9,7 @@ then      python -m worldgym.eval --models rlir-draft.safetensors
 
 GRPO and NFT compare finished videos and need nothing but numbers from `env.step`. The bundled judges are networks: here
 their gradient passes through the decoder into the velocities of one denoising step per frame. The same with checkpoints and
-resume: python -m worldgym.train draft --preset rlir-draft-nano.
+resume, and a camera judge as a second reward: python -m worldgym.train draft --preset rlir-draft-nano.
 """
 
 from __future__ import annotations
