@@ -7,9 +7,18 @@ from test_reading import SMALL, candidates, judges
 from worldgym.actions import DOOM
 from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.errors import InputError
+from worldgym.judges.committee import committee
 from worldgym.judges.inverse_dynamics import augment
+from worldgym.judges.quality import Quality, QualityConfig
 from worldgym.models.codec import LatentCodec, LatentCodecConfig
-from worldgym.rewards import DriftReward, IDMLikelihoodReward, IDMReward, InteractionFollowingReward, PixelReward
+from worldgym.rewards import (
+    DriftReward,
+    IDMLikelihoodReward,
+    IDMReward,
+    InteractionFollowingReward,
+    PixelReward,
+    VisualQualityReward,
+)
 from worldgym.rewards.smooth import Objective, as_shown, views
 from worldgym.types import Prompts
 
@@ -38,7 +47,20 @@ REWARDS = {
         env, judge=judges()["camera, volume"], mode="soft"
     ),
     "pixel": lambda env: PixelReward(env, perceptual=None),
+    "quality": lambda env: VisualQualityReward(env, judge=painter("convolution")),
+    "quality, patches": lambda env: VisualQualityReward(env, judge=painter("patches")),
+    "idm, committee": lambda env: IDMReward(
+        env, judge=committee([judges()["correlation"], judges()["matching"]]), mode="log_likelihood"
+    ),
+    "interaction_following, committee": lambda env: InteractionFollowingReward(
+        env, judge=committee([judges()["camera"], judges()["camera, volume"]]), mode="soft"
+    ),
 }
+
+
+def painter(stem):
+    torch.manual_seed(2)
+    return Quality(QualityConfig(stem=stem, widths=(8, 16, 32), **SMALL)).eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("name", REWARDS)

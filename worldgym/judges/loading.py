@@ -17,15 +17,23 @@ def load_judge(
     """A judge by zoo name or path, or as it is, on a device.
 
     Args:
-        judge: the name, path or module.
+        judge: the name, path or module; several names joined by "+" are a committee (`worldgym.judges.committee`).
         kind: the class it must be of, or several of which one.
         device: where to put it.
 
     Raises:
         InputError: it is something else.
     """
-    module = zoo.load(judge, device) if isinstance(judge, (str, Path)) else judge
+    module = _by_name(str(judge), device) if isinstance(judge, (str, Path)) else judge
     if not isinstance(module, kind):
         names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(f"a judge of kind {names} is needed here, but got {type(module).__name__}")
     return module.to(device)
+
+
+def _by_name(name: str, device: str | torch.device) -> nn.Module:
+    if "+" not in name or Path(name).expanduser().exists():
+        return zoo.load(name, device)
+    from worldgym.judges.committee import committee
+
+    return committee([zoo.load(part, device) for part in name.split("+")])

@@ -72,9 +72,13 @@ class Quality(nn.Module):
             (…,) float32 in [0, 1]; frames as the game draws them are near 1.
         """
         self.check(frames)
-        found = self.stages(frames)
+        return self.quality_of(frames.float() / 255)
+
+    def quality_of(self, unit: torch.Tensor) -> torch.Tensor:
+        """`forward` of pictures (…, H, W, 3) float in [0, 1], with a gradient for them."""
+        found = self._stages(unit)
         pooled = torch.cat([torch.cat([x.mean((2, 3)), x.flatten(2).std(-1)], 1) for x in found], 1)
-        return torch.sigmoid(self.head(self.norm(pooled))[:, 0]).reshape(frames.shape[:-3])
+        return torch.sigmoid(self.head(self.norm(pooled))[:, 0]).reshape(unit.shape[:-3])
 
     def stages(self, frames: torch.Tensor) -> list[torch.Tensor]:
         """(…, H, W, 3) uint8 -> features (N, C, h, w) of every stage, from fine to coarse; N the product of the rest.
@@ -83,7 +87,10 @@ class Quality(nn.Module):
         """
         if self.config.stem == "patches" or frames.shape[-3] % PATCH or frames.shape[-2] % PATCH:
             self.check(frames)
-        x = frames.flatten(0, -4).movedim(-1, 1).float() / 255 - 0.5  # channels last in memory: no copy
+        return self._stages(frames.float() / 255)
+
+    def _stages(self, unit: torch.Tensor) -> list[torch.Tensor]:
+        x = unit.flatten(0, -4).movedim(-1, 1) - 0.5  # channels last in memory: no copy
         found = []
         for stage in self.body:
             x = stage(x)

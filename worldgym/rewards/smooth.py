@@ -18,12 +18,15 @@ from torch import Tensor
 
 from worldgym.errors import InputError
 from worldgym.judges.camera_motion import CameraMotion
+from worldgym.judges.committee import COMMITTEES
 from worldgym.judges.inverse_dynamics import InverseDynamics, augment
+from worldgym.judges.quality import Quality
 from worldgym.judges.soft_labels import soft_agreement
 from worldgym.rewards.base import Reward
 from worldgym.rewards.idm import IDMLikelihoodReward, IDMReward
 from worldgym.rewards.interaction_following import InteractionFollowingReward
 from worldgym.rewards.pixel import PixelReward
+from worldgym.rewards.visual_quality import VisualQualityReward
 
 # (reward, pictures as judges see them, pictures, actions, truth in [0, 1] or None) -> (B, T-1)
 Smooth = Callable[[Reward, Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
@@ -44,6 +47,11 @@ def followed(
     return soft_agreement(reward.judge.motion_of(seen), reward.target(actions), reward.rules).float()
 
 
+def looks(reward: VisualQualityReward, seen: Tensor, pictures: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
+    """The judge's quality of every frame, without views, which would spoil what is judged: (B, T-1) in [0, 1]."""
+    return reward.judge.quality_of(pictures[:, 1:])
+
+
 def near(reward: PixelReward, seen: Tensor, pictures: Tensor, actions: Tensor, truth: Tensor | None) -> Tensor:
     """The L1 part of the pixel reward: (B, T-1), at most 0."""
     return -(pictures - truth)[:, 1:].abs().mean((2, 3, 4))
@@ -53,6 +61,7 @@ SMOOTH: dict[type[Reward], tuple[Smooth, type | None]] = {  # with the judge tha
     IDMReward: (log_likelihood, InverseDynamics),
     IDMLikelihoodReward: (log_likelihood, InverseDynamics),
     InteractionFollowingReward: (followed, CameraMotion),
+    VisualQualityReward: (looks, Quality),
     PixelReward: (near, None),
 }
 
@@ -129,7 +138,7 @@ def _smooth(reward: Reward) -> Smooth:
         known = sorted({cls.name for cls in SMOOTH})
         raise InputError(f"the reward {reward.name!r} has no gradient; those that have one: {', '.join(known)}")
     smooth, judge = SMOOTH[reward._public]
-    if judge is not None and type(reward.judge) is not judge:
+    if judge is not None and type(reward.judge) not in (judge, COMMITTEES.get(judge)):
         raise InputError(
             f"the gradient of {reward.name!r} needs a judge of kind {judge.__name__}, not {type(reward.judge).__name__}"
         )

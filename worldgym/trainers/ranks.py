@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,7 +125,11 @@ class ManyRanks(Ranks):
         return float(self.gather(torch.tensor([value], dtype=torch.float64, device=self.device))[0])
 
     def close(self) -> None:
-        """Leave the others."""
+        """Leave the others, once all have come here."""
+        self.barrier()
+        # gloo's threads may still hold the last tensors; letting go of them while the interpreter ends is an abort
+        # (pytorch/pytorch#179291), and nothing tells when they are done
+        time.sleep(0.5)
         self._accelerator.end_training()
 
     @contextlib.contextmanager
