@@ -125,8 +125,7 @@ class ManyRanks(Ranks):
         return float(self.gather(torch.tensor([value], dtype=torch.float64, device=self.device))[0])
 
     def close(self) -> None:
-        """Leave the others, once all have come here."""
-        self.barrier()
+        """Leave the others."""
         # gloo's threads may still hold the last tensors; letting go of them while the interpreter ends is an abort
         # (pytorch/pytorch#179291), and nothing tells when they are done
         time.sleep(0.5)
