@@ -155,8 +155,7 @@ class FrameCodec(_Codec):
     @torch.no_grad()
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """(…, L) int64 -> (…, H, W, 3) uint8."""
-        index = codes.reshape(-1, *self.grid)[..., None] // self._base % self._levels
-        frames = to_frames(self.decoder(self._values(index).movedim(-1, 1)))
+        frames = to_frames(self._unit(self.values(codes)))
         return frames.reshape(*codes.shape[:-1], *frames.shape[1:])
 
     def values(self, codes: torch.Tensor) -> torch.Tensor:
@@ -165,9 +164,12 @@ class FrameCodec(_Codec):
 
     def pictures(self, values: torch.Tensor) -> torch.Tensor:
         """`decode` of values before rounding, with a gradient: (…, L, n) float -> (…, H, W, 3) float, about [0, 1]."""
-        cells = values.reshape(-1, *self.grid, values.shape[-1]).movedim(-1, 1)
-        pictures = (self.decoder(cells).movedim(1, -1) + 1) / 2
+        pictures = (self._unit(values).movedim(1, -1) + 1) / 2
         return pictures.reshape(*values.shape[:-2], *pictures.shape[1:])
+
+    def _unit(self, values: torch.Tensor) -> torch.Tensor:
+        """(…, L, n) -> (N, 3, H, W), about [-1, 1]."""
+        return self.decoder(values.reshape(-1, *self.grid, values.shape[-1]).movedim(-1, 1))
 
     def loss(self, frames: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         """Reconstruction loss of (B, H, W, 3) uint8, in squared units of [-1, 1]; gradients pass the rounding unchanged."""

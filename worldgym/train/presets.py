@@ -151,9 +151,14 @@ RLIR_DRAFT = {
     "final_lr": 0.05,
     "ema": 0.95,
 }
-
-TOKEN = {"model": "doom-rooms/token-nano", "frames": 6, "prompt_batch": 32, "micro": 16, "top_p": 0.8}
-RLIR_DRAFT_TOKEN = {**RLIR_DRAFT, **TOKEN}
+RLIR_DRAFT_TOKEN = {
+    **RLIR_DRAFT,
+    "model": "doom-rooms/token-nano",
+    "frames": 6,
+    "prompt_batch": 32,
+    "micro": 16,
+    "top_p": 0.8,
+}
 COMPASS_DRAFT = {**RLIR_DRAFT, "reward": ("if=4", "pixel=5"), "frames": 9, "prompt_batch": 20}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
