@@ -36,12 +36,6 @@ class Guided:
         return self.world.generate(prefix, actions, seeds, guidance=self.weight, **sampling)
 
 
-class GuidedRLIR(Guided):
-    """The same model after post-training with the inverse dynamics reward."""
-
-    model = "doom-rooms/diffusion-nano-v2-rlir"
-
-
 class Guided2(Guided):
     """Twice the weight."""
 
