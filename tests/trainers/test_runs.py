@@ -136,6 +136,9 @@ def test_the_model_loads_by_path_and_generates(token_files, tmp_path):
     assert (
         card["iterations"] == 2 and card["settings"]["lr"] == 0.01 and card["codec"] == str(token_files / "codec.safetensors")
     )
+    rewards = [json.loads(line)["reward"] for line in (config.out / "log.jsonl").read_text().splitlines()]
+    assert card["scores"] == {"reward_first_fifth": round(rewards[0], 5), "reward_last_fifth": round(rewards[1], 5)}
+    assert card["steps"] == card["updates"] and "plays" in card["architecture"]
     first = zoo.load(config.out / "step-000001.safetensors")
     assert not torch.equal(toys.weights(first.model), toys.weights(world.model))
     assert zoo.load(config.out).kind == "token"

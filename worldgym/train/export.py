@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from worldgym.files import sha256, write_json
@@ -30,6 +31,7 @@ def write_model(path: Path, config: RunConfig, learner: Learner, progress: Progr
         "name": f"{config.algorithm} of {portable(config.model)}",
         "kind": kind,
         "config": vars(module.config),
+        "architecture": (type(module).__doc__ or "").strip().splitlines()[0],
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "base": portable(config.model),
         "base_sha256": sha256(base),
@@ -40,8 +42,21 @@ def write_model(path: Path, config: RunConfig, learner: Learner, progress: Progr
         "minutes": round(progress.seconds / 60, 2),
         "iterations": progress.iteration,
         "updates": learner.updates,
+        "steps": learner.updates,
+        "scores": rewards_of(config.out / "log.jsonl"),
         "settings": {**config.fixed(), "model": portable(config.model)},
         "sha256": sha256(path),
     }
     write_json(path.with_suffix(".json"), {**facts, **origin})
     return path
+
+
+def rewards_of(log: Path) -> dict[str, float]:
+    """Mean reward of the first and of the last fifth of a run's iterations; nothing where there is no log."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    rewards = [line["reward"] for line in lines if "reward" in line]
+    if not rewards:
+        return {}
+    fifth = max(1, len(rewards) // 5)
+    parts = {"reward_first_fifth": rewards[:fifth], "reward_last_fifth": rewards[-fifth:]}
+    return {name: round(sum(part) / fifth, 5) for name, part in parts.items()}
