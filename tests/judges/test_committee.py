@@ -10,6 +10,7 @@ from worldgym.judges.committee import CameraMotionCommittee, InverseDynamicsComm
 from worldgym.judges.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality, QualityConfig
+from worldgym.models.checkpoint import save
 
 SMALL = {"height": 56, "width": 96, "widths": (8, 16, 16), "hidden": 32, "layers": 1}
 
@@ -59,8 +60,6 @@ def test_a_plus_joins_names():
 
 
 def test_a_file_may_have_a_plus_in_its_name(tmp_path):
-    from worldgym.models.checkpoint import save
-
     save(tmp_path / "a+b.safetensors", readers()[0], "inverse-dynamics", {})
     assert type(load_judge(tmp_path / "a+b.safetensors", InverseDynamics, "cpu")) is InverseDynamics
 

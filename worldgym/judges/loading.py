@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from worldgym.errors import InputError
+from worldgym.judges.committee import committee
 from worldgym.models import zoo
 
 
@@ -34,6 +35,4 @@ def load_judge(
 def _by_name(name: str, device: str | torch.device) -> nn.Module:
     if "+" not in name or Path(name).expanduser().exists():
         return zoo.load(name, device)
-    from worldgym.judges.committee import committee
-
     return committee([zoo.load(part, device) for part in name.split("+")])
