@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "models": GROUND,
     "judges": GROUND | {"models"},
     "envs": GROUND | {"data", "models"},
-    "rewards": GROUND | {"envs", "judges"},
+    "rewards": GROUND | {"envs", "judges", "models"},  # pictures as a codec's viewer sees them
     "pretrain": GROUND | {"worlds", "data", "models", "judges"},
     "trainers": GROUND | {"data", "models"},  # rewards reach a trainer through env.step alone
     "train": GROUND | {"envs", "rewards", "trainers", "data", "models", "pretrain"},  # its run folder, bar and cards

@@ -10,7 +10,7 @@ from worldgym.errors import InputError
 from worldgym.judges.committee import committee
 from worldgym.judges.inverse_dynamics import augment
 from worldgym.judges.quality import Quality, QualityConfig
-from worldgym.models.codec import LatentCodec, LatentCodecConfig
+from worldgym.models.codec import LatentCodec, LatentCodecConfig, as_shown
 from worldgym.rewards import (
     DriftReward,
     IDMLikelihoodReward,
@@ -19,7 +19,7 @@ from worldgym.rewards import (
     PixelReward,
     VisualQualityReward,
 )
-from worldgym.rewards.smooth import Objective, as_shown, views
+from worldgym.rewards.smooth import Objective, views
 from worldgym.types import Prompts
 
 GIVEN = 2

@@ -23,22 +23,26 @@ CASES = {
     "grpo-split": ("token", False, {"prompt_batch": 1}),
     "grpo-diffusion": ("diffusion", False, {"level": "clip"}),
     "nft": ("diffusion", True, {"best_of": 2, "advantage": "global"}),
+    "draft": ("diffusion", True, {"cls": toys.rivals}),
 }
 
 
 def gradients(processes=None, micro: int = 4) -> dict[str, tuple[float, torch.Tensor]]:
-    """Loss and gradient of the first update in every case."""
+    """Loss and gradient of the first update in every case; of an adversary beside it, too."""
     found = {}
     for name, (kind, nft, settings) in CASES.items():
         learner = toys.learner(kind, nft, ranks=processes, micro=micro, grad_clip=1e9, **settings)
         kept = []
-        clip = learner.ranks.clip
+        clip, average = learner.ranks.clip, learner.ranks.average
         learner.ranks.clip = lambda module, limit, kept=kept, clip=clip: (
             kept.append(toys.flat_gradient(module)) or clip(module, limit)
         )
+        learner.ranks.average = lambda module, kept=kept, average=average: (
+            average(module) or kept.append(toys.flat_gradient(module))
+        )
         logs = learner.iterate(0)
-        found[name] = logs["loss"], kept[0]
-        learner.ranks.clip = clip
+        found[name] = logs["loss"], torch.cat(kept)
+        learner.ranks.clip, learner.ranks.average = clip, average
     return found
 
 

@@ -45,6 +45,7 @@ def tensors(out):
         ("diffusion", False, {"step_share": 0.5}),
         ("diffusion", True, {"level": "clip", "curriculum": "cycle", "best_of": 2}),
         ("diffusion", False, {"cls": DraftRun, "group": 1, "step_share": 0.4, "ema": 0.5}),
+        ("diffusion", False, {"cls": DraftRun, "group": 1, "adversary": 1.0}),
     ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(kind, nft, settings, token_files, diffusion_files, tmp_path, monkeypatch):

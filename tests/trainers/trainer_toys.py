@@ -20,7 +20,8 @@ from worldgym.models.noise_kernels import NoiseKernel
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
 from worldgym.train.config import GrpoRun, NftRun, RunConfig
-from worldgym.trainers.config import GrpoConfig, NftConfig
+from worldgym.trainers.config import DraftConfig, GrpoConfig, NftConfig
+from worldgym.trainers.draft import Draft
 from worldgym.trainers.grpo import Grpo
 from worldgym.trainers.learner import Learner, rows_needed
 from worldgym.trainers.nft import Nft
@@ -63,6 +64,18 @@ def learner(kind: str = "token", nft: bool = False, reward=Bright, ranks=None, c
     env = reward(make(rows, frames=FRAMES, prompts=env_toys.prompts(frames=FRAMES)), due="clip")
     kernel = NoiseKernel("ode") if nft else QuietEnd("flow-grpo")
     return (cls or (Nft if nft else Grpo))(env, Policy(world(kind), kernel), config, ranks)
+
+
+def unrewarded(pictures, actions, truth, given, seeds):
+    """An objective that asks for nothing."""
+    score = 0 * pictures[:, given:].mean((2, 3, 4))
+    return score, {"nothing": score}
+
+
+def rivals(env, policy, config, ranks, **settings) -> Draft:
+    """Reward gradients from an adversary alone, with some of another algorithm's settings."""
+    same = {name: getattr(config, name) for name in ("prompt_batch", "group", "micro", "lr", "grad_clip")}
+    return Draft(env, policy, DraftConfig(**{**same, "adversary": 1.0, **settings}), ranks, objective=unrewarded)
 
 
 def files(folder: Path, kind: str = "token") -> Path:

@@ -107,6 +107,11 @@ def to_frames(unit: torch.Tensor) -> torch.Tensor:
     return ((unit.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)
 
 
+def as_shown(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures as they reach a viewer, cut to [0, 1] and rounded to 255 steps; the gradient passes as if they had not been."""
+    return pictures + ((pictures.detach().clamp(0, 1) * 255).round() / 255 - pictures.detach())
+
+
 class _Codec(nn.Module):
     """What both codecs share: the body, and batches with any leading axes."""
 

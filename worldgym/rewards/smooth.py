@@ -22,6 +22,7 @@ from worldgym.judges.committee import COMMITTEES
 from worldgym.judges.inverse_dynamics import InverseDynamics, augment
 from worldgym.judges.quality import Quality
 from worldgym.judges.soft_labels import soft_agreement
+from worldgym.models.codec import as_shown
 from worldgym.rewards.base import Reward
 from worldgym.rewards.idm import IDMLikelihoodReward, IDMReward
 from worldgym.rewards.interaction_following import InteractionFollowingReward
@@ -126,11 +127,6 @@ def views(pictures: Tensor, seeds: Sequence[int]) -> Tensor:
             kinds = augment(row.expand(4, *row.shape))  # of four one is softened, one tinted, one noisy
             found.append(kinds[int(torch.randint(4, ()))])
     return torch.stack(found)
-
-
-def as_shown(pictures: Tensor) -> Tensor:
-    """Pictures as they reach a viewer, cut to [0, 1] and rounded to 255 steps; the gradient passes as if they had not been."""
-    return pictures + ((pictures.detach().clamp(0, 1) * 255).round() / 255 - pictures.detach())
 
 
 def _smooth(reward: Reward) -> Smooth:

@@ -162,6 +162,17 @@ class DraftConfig(LoopConfig):
     """Weight of the divergence from the base model: |v - v_base|^2, or KL per code (token)."""
     views: bool = True
     """Judges look through the augmentations of their own training, drawn anew every time."""
+    adversary: float = 0.0
+    """Weight of a judge of looks that learns beside the policy to tell its videos from true ones (arXiv 2511.20256)."""
+    adversary_lr: float = 1e-3
+    """Its learning rate, constant."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.adversary < float("inf"):
+            raise InputError(f"--adversary is {self.adversary}, but it must be a number of at least 0")
+        if not 0 < self.adversary_lr < float("inf"):
+            raise InputError(f"--adversary-lr must be above 0, not {self.adversary_lr}")
 
 
 def flag(name: str) -> str:

@@ -26,13 +26,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldgym.errors import InputError
 from worldgym.models.agents import DenoiseTrajectory, TokenTrajectory
+from worldgym.models.codec import as_shown
 from worldgym.models.sampling import expected
 from worldgym.rng import generator, torch_seed
 from worldgym.trainers import kl, subsets
+from worldgym.trainers.adversary import Adversary, realism, rivalry
 from worldgym.trainers.config import DraftConfig
 from worldgym.trainers.learner import Learner, Rewards
 from worldgym.trainers.policy import Policy, rows_of, steps_per_clip
@@ -75,6 +77,11 @@ class Draft(Learner):
             raise InputError(f"draft learns from whole videos: --level must be sample, not {config.level}")
         self.objective = objective
         self.codec = env.unwrapped.codec.requires_grad_(False)
+        self.adversary: Adversary | None = None
+        if config.adversary:
+            self.adversary = Adversary(config.seed).to(self.ranks.device)
+            own = {"params": list(self.adversary.parameters()), "lr": config.adversary_lr, "betas": (0.0, 0.99)}
+            self.optimizer.add_param_group({**own, "weight_decay": 0.0})
 
     def learn(self, rollout: Rollout, rewards: Rewards, iteration: int) -> dict[str, float]:
         """Update on this process's rollouts."""
@@ -113,9 +120,36 @@ class Draft(Learner):
         score, terms = self.objective(pictures, trajectory.actions, truth, given.shape[1], seeds)
         loss = -score.mean()
         logs = {f"smooth/{name}": values.detach().mean() for name, values in terms.items()}
+        if self.adversary is not None:
+            shown, true = as_shown(pictures), self.best_possible(given, truth)
+            likeness = realism(self.adversary, shown, true)[:, given.shape[1] - 1 :].mean()
+            rival, told = rivalry(self.adversary, shown, true, seeds)
+            loss = loss - self.config.adversary * likeness + rival  # each has its own weights' gradient
+            logs |= {"smooth/realism": likeness.detach(), "adversary": rival.detach(), "adversary_told": told}
         if away is not None:
             loss, logs["kl"] = loss + self.config.kl * away, away.detach()
         return loss, logs
+
+    def best_possible(self, given: Tensor, truth: Tensor) -> Tensor:
+        """What truly happened as the codec can draw it, (b, T, H, W, 3) in [0, 1]: its own faults are not the policy's."""
+        after = self.codec.decode(self.codec.encode(truth[:, given.shape[1] :]))
+        return torch.cat([given, after], 1).float() / 255
+
+    def step(self) -> float:
+        """As in `Learner`; the adversary's gradient is clipped on its own."""
+        if self.adversary is not None:
+            self.ranks.average(self.adversary)
+            nn.utils.clip_grad_norm_(self.adversary.parameters(), self.config.grad_clip)
+        return super().step()
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with weights that must be kept, by name."""
+        return super().modules() | ({"adversary": self.adversary} if self.adversary is not None else {})
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The optimizer's parameters by name."""
+        own = self.adversary.named_parameters() if self.adversary is not None else ()
+        return super().trained() | {f"adversary.{name}": parameter for name, parameter in own}
 
     def of_steps(self, trajectory: DenoiseTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """The pictures of a diffusion model that react to its velocities, (b, F, H, W, 3), and |v - v_base|^2."""

@@ -77,8 +77,7 @@ class Learner:
             rollout = play(self.env, self.policy, self.task(iteration, share), self.acting_model())
         played = time.perf_counter()
         rewards = self.rewards(rollout, iteration)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * self.config.lr
+        self.optimizer.param_groups[0]["lr"] = rate * self.config.lr  # a second group, if any, has its own
         logs = self.ranks.mean(self.learn(rollout, rewards, iteration))
         seconds = time.perf_counter() - start
         return {

@@ -82,6 +82,9 @@ class Ranks:
         with torch.autocast(self.device.type, enabled=False):
             loss.backward()
 
+    def average(self, module: nn.Module) -> None:
+        """Average the gradients of a module that was not prepared."""
+
     def clip(self, module: nn.Module, limit: float) -> Tensor:
         """Clip the gradient's norm and return what it was."""
         return nn.utils.clip_grad_norm_([p for p in module.parameters() if p.requires_grad], limit)
@@ -141,6 +144,12 @@ class ManyRanks(Ranks):
     def backward(self, loss: Tensor) -> None:
         """Add up gradients, and average them over processes in the last pass."""
         self._asked(lambda: super(ManyRanks, self).backward(loss))
+
+    def average(self, module: nn.Module) -> None:
+        """Average the gradients of a module that was not prepared; the same on every process."""
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.copy_(self.gather(parameter.grad[None]).mean(0))
 
     def barrier(self) -> None:
         """Wait for everybody."""
