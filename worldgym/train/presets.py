@@ -159,6 +159,18 @@ RLIR_DRAFT_TOKEN = {
     "micro": 16,
     "top_p": 0.8,
 }
+# Longer videos in more steps, beside a judge of looks that learns: what a first stage has made soft becomes sharp again
+RLIR_DRAFT_ADVERSARY = {
+    **RLIR_DRAFT,
+    "reward": ("idm=1", "if=1", "pixel=20"),
+    "frames": 12,
+    "denoise_steps": 8,
+    "prompt_batch": 16,
+    "step_share": 0.125,
+    "lr": 3e-4,
+    "adversary": 2.0,
+    "adversary_lr": 5e-4,
+}
 COMPASS_DRAFT = {**RLIR_DRAFT, "reward": ("if=4", "pixel=5"), "frames": 9, "prompt_batch": 20}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -182,6 +194,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "draft": {
         "rlir-draft-nano": RLIR_DRAFT,
         "rlir-draft-token-nano": RLIR_DRAFT_TOKEN,
+        "rlir-draft-adversary-nano": RLIR_DRAFT_ADVERSARY,
         "worldcompass-draft-nano": COMPASS_DRAFT,
     },
 }

@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from worldgym.rng import generator, torch_seed
 
-NOISE, CALM = 0.01, 100.0  # of pictures in [0, 1], and what their logits' distance weighs
+NOISE, CALM = 0.02, 1000.0  # of pictures in [0, 1], and what their logits' distance weighs
 
 
 class Adversary(nn.Module):
