@@ -33,16 +33,17 @@ def gradients(processes=None, micro: int = 4) -> dict[str, tuple[float, torch.Te
     for name, (kind, nft, settings) in CASES.items():
         learner = toys.learner(kind, nft, ranks=processes, micro=micro, grad_clip=1e9, **settings)
         kept = []
-        clip, average = learner.ranks.clip, learner.ranks.average
+        clip, step, beside = learner.ranks.clip, learner.optimizer.step, getattr(learner, "adversary", None)
         learner.ranks.clip = lambda module, limit, kept=kept, clip=clip: (
             kept.append(toys.flat_gradient(module)) or clip(module, limit)
         )
-        learner.ranks.average = lambda module, kept=kept, average=average: (
-            average(module) or kept.append(toys.flat_gradient(module))
-        )
+        if beside is not None:
+            learner.optimizer.step = lambda kept=kept, step=step, beside=beside: (
+                kept.append(toys.flat_gradient(beside)) or step()
+            )
         logs = learner.iterate(0)
         found[name] = logs["loss"], torch.cat(kept)
-        learner.ranks.clip, learner.ranks.average = clip, average
+        learner.ranks.clip = clip
     return found
 
 

@@ -53,13 +53,13 @@ def test_realism_pays_pictures_alone():
 
 
 def test_rivalry_on_paper():
-    """The loss of the pairing, and 100 (k mean noise)^2 of both sides, mean over patches."""
+    """The loss of the pairing, and 1000 (k mean noise)^2 of both sides, mean over patches."""
     made = grey(0.25).requires_grad_()
     judge = Contrast(8)
     loss, told = rivalry(judge, made, grey(0.5), [5, 6])
     noise = [torch.from_numpy(generator(seed, "noise").standard_normal((2, 3, 16, 24, 3), "float32")) for seed in (5, 6)]
-    moved = 0.01 * Contrast(8)(torch.cat(noise)).detach()
-    assert loss.item() == pytest.approx(math.log1p(math.exp(-2)) + 100 * 2 * float(moved.square().mean()), rel=1e-4)
+    moved = 0.02 * Contrast(8)(torch.cat(noise)).detach()
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-2)) + 1000 * 2 * float(moved.square().mean()), rel=1e-4)
     assert told == 1 and rivalry(judge, grey(0.5), grey(0.25), [5, 6])[1] == 0
     loss.backward()
     assert made.grad is None and judge.k.grad != 0
