@@ -1,4 +1,7 @@
-"""Post-train a world model: python -m worldgym.train {grpo,nft,draft} --preset NAME --out FOLDER --minutes M."""
+"""Post-train a world model: python -m worldgym.train {grpo,nft,draft} --preset NAME --out FOLDER --minutes M.
+
+`python -m worldgym.train average --models A B … --out FOLDER` writes the mean of trained models.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ import sys
 import tyro
 
 from worldgym.errors import InputError, exit_with_sentence, unknown
+from worldgym.train.average import AverageConfig, average
 from worldgym.train.config import DraftRun, GrpoRun, NftRun, RunConfig
 from worldgym.train.presets import FIRST, PRESETS, preset
 
 PROGRAM = "python -m worldgym.train"
+AVERAGE = "average"
 ALGORITHMS = {"grpo": GrpoRun, "nft": NftRun, "draft": DraftRun}
 
 
@@ -19,10 +24,14 @@ ALGORITHMS = {"grpo": GrpoRun, "nft": NftRun, "draft": DraftRun}
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; `arguments` as on the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    command = f"{PROGRAM} {shlex.join(arguments)}"
+    if arguments[:1] == [AVERAGE]:
+        print(average(tyro.cli(AverageConfig, args=arguments[1:], prog=f"{PROGRAM} {AVERAGE}"), command))
+        return
     config = read(arguments)
     from worldgym.train import run
 
-    print(run.train(config, f"{PROGRAM} {shlex.join(arguments)}"))
+    print(run.train(config, command))
 
 
 def read(arguments: list[str]) -> RunConfig:
@@ -37,7 +46,7 @@ def read(arguments: list[str]) -> RunConfig:
         raise SystemExit(0 if arguments else 2)
     algorithm, *rest = arguments
     if algorithm not in ALGORITHMS:
-        raise unknown("algorithm", algorithm, ALGORITHMS)
+        raise unknown("algorithm", algorithm, [*ALGORITHMS, AVERAGE])
     name, rest = _preset_name(rest, FIRST[algorithm])
     cls = ALGORITHMS[algorithm]
     fields = preset(algorithm, name) | {"out": tyro.MISSING}
@@ -62,6 +71,7 @@ def _preset_name(words: list[str], first: str) -> tuple[str, list[str]]:
 def _help() -> str:
     lines = [f"usage: {PROGRAM} {{{','.join(ALGORITHMS)}}} [--preset NAME] --out FOLDER (--minutes M | --iterations N) …", ""]
     lines += [f"{algorithm} presets: {', '.join(names)}" for algorithm, names in PRESETS.items()]
+    lines += ["", f"the mean of trained models: {PROGRAM} {AVERAGE} --models A B --out FOLDER"]
     return "\n".join([*lines, "", f"all settings: {PROGRAM} grpo --help"])
 
 

@@ -1,0 +1,103 @@
+"""The mean of several models' weights, as a model: python -m worldgym.train average --models A B … --out FOLDER.
+
+Snapshots of one run, or runs from one start, lie in one basin: their mean is often better than the best of them, at no cost in
+playing (model soups, arXiv 2203.05482; of reward-trained models, arXiv 2306.04488). It is `--ema` with hindsight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldgym.errors import InputError
+from worldgym.files import output_folder, sha256, write_json
+from worldgym.models import checkpoint, zoo
+from worldgym.pretrain.card import hardware, portable, versions
+from worldgym.provenance import commit
+
+COUNTED = ("minutes", "iterations", "updates", "steps")
+KEPT = ("architecture", "parameters", "base", "base_sha256", "scores", "settings")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AverageConfig:
+    """The mean of several models' weights."""
+
+    models: tuple[str, ...]
+    """Zoo names, files or runs' folders: models of one architecture and one codec."""
+    out: Path
+    """Folder; model.safetensors and model.json appear there."""
+
+    def __post_init__(self):
+        if len(self.models) < 2:
+            raise InputError(f"--models names {len(self.models)}: a mean needs at least 2")
+
+
+def average(config: AverageConfig, command: str) -> Path:
+    """Write the mean; returns the path of the weights.
+
+    Raises:
+        InputError: models do not fit together, hold no finite mean, or the folder holds a model already.
+    """
+    paths = [zoo.locate(name) for name in config.models]
+    path = config.out / "model.safetensors"
+    if path.exists():
+        raise InputError(f"{str(config.out)!r} already holds a model; name another --out")
+    read = [checkpoint.read(source) for source in paths]
+    for name, other in zip(config.models[1:], read[1:], strict=True):
+        _compare(config.models[0], read[0], name, other)
+    tensors, metadata = mean([tensors for _, _, tensors, _ in read]), read[0][3]
+    output_folder(config.out)
+    checkpoint.write_tensors(path, tensors, metadata)
+    write_json(path.with_suffix(".json"), _card(paths, metadata, command) | {"sha256": sha256(path)})
+    return path
+
+
+def mean(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Means of float tensors in float32; what is no float is the first one's.
+
+    Raises:
+        InputError: a value is not finite.
+    """
+    found = {}
+    for name, first in models[0].items():
+        if not first.is_floating_point():
+            found[name] = first
+            continue
+        found[name] = torch.stack([tensors[name].float() for tensors in models]).mean(0)
+        if not found[name].isfinite().all():
+            raise InputError(f"the mean of {name!r} is not finite: one of the models is damaged")
+    return found
+
+
+def _compare(first: str, one: tuple, second: str, other: tuple) -> None:
+    names = ("settings", "kind", "weights", "codec")
+    sides = [(*read[:2], {k: t.shape for k, t in read[2].items()}, read[3].get("codec_sha256")) for read in (one, other)]
+    different = [name for name, a, b in zip(names, *sides, strict=True) if a != b]
+    if different:
+        raise InputError(f"{first!r} and {second!r} differ in {' and '.join(different)}: there is no mean of them")
+
+
+def _card(paths: list[Path], metadata: dict[str, Any], command: str) -> dict[str, Any]:
+    """Facts of the last model, time and steps of all runs: of one run's snapshots the longest counts."""
+    cards = [zoo.card(path) or {} for path in paths]
+    runs: dict[Any, list[dict]] = {}
+    for card in cards:
+        runs.setdefault(card.get("command"), []).append(card)
+    spent = {key: sum(max(card.get(key, 0) for card in run) for run in runs.values()) for key in COUNTED}
+    return {
+        **{key: value for key, value in metadata.items() if key != "format"},
+        **{key: cards[-1][key] for key in KEPT if key in cards[-1]},
+        **{key: round(value, 2) for key, value in spent.items()},
+        "name": f"mean of {len(paths)} models",
+        "command": portable(command),
+        "commands": [name for name in runs if name],
+        "sources": [{"name": portable(str(path)), "sha256": sha256(path)} for path in paths],
+        "commit": commit(),
+        "hardware": hardware(torch.device("cpu")),
+        "versions": versions(),
+    }
