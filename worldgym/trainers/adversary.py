@@ -84,9 +84,8 @@ def realism(adversary: Adversary, pictures: Tensor, true: Tensor) -> Tensor:
 def rivalry(adversary: Adversary, pictures: Tensor, true: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The adversary's loss, and the share of patches where the true one has the higher logit.
 
-    Mean of -log sigmoid(D(true) - D(pictures)), and how far logits move under a little noise (approximated gradient
-    penalties of both sides, arXiv 2501.08316, 2501.05441): without, it soon knows everything and teaches
-    nothing.
+    Mean of -log sigmoid(D(true) - D(pictures)), and how far logits move under a little noise (gradient penalties of both
+    sides, approximated: arXiv 2501.05441, 2501.08316). Without, it soon knows everything and teaches nothing.
 
     Args:
         adversary, pictures, true: as in `realism`; the gradient goes to the adversary alone.

@@ -121,8 +121,8 @@ class Draft(Learner):
         loss = -score.mean()
         logs = {f"smooth/{name}": values.detach().mean() for name, values in terms.items()}
         if self.adversary is not None:
-            shown, true = as_shown(pictures), self.best_possible(given, truth)
-            likeness = realism(self.adversary, shown, true)[:, given.shape[1] - 1 :].mean()
+            shown, true = (x[:, given.shape[1] - 1 :] for x in (as_shown(pictures), self.best_possible(given, truth)))
+            likeness = realism(self.adversary, shown, true).mean()
             rival, told = rivalry(self.adversary, shown, true, seeds)
             loss = loss - self.config.adversary * likeness + rival  # each has its own weights' gradient
             logs |= {"smooth/realism": likeness.detach(), "adversary": rival.detach(), "adversary_told": told}
