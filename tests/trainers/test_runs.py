@@ -119,6 +119,26 @@ def test_a_diverging_run_stops_with_the_last_good_checkpoint(token_files, tmp_pa
         run.train(config, "x")
 
 
+def test_a_run_can_stay_near_another_model_than_its_start(diffusion_files, token_files, tmp_path):
+    """The divergence from the start is 0 at first, and from a model that was trained before it is not."""
+    settings = {"cls": DraftRun, "group": 1, "kl": 1.0}
+    run.train(toys.run_config(diffusion_files, tmp_path / "first", **settings), "x")
+    start = {**settings, "model": str(tmp_path / "first" / "model.safetensors"), "iterations": 1}
+
+    def divergence(name, **more):
+        run.train(toys.run_config(diffusion_files, tmp_path / name, **{**start, **more}), "x")
+        return json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])["kl"]
+
+    base = str(diffusion_files / "model.safetensors")
+    assert divergence("own") == 0 < divergence("base", kl_model=base)
+    with pytest.raises(InputError, match="another architecture or codec than --model"):
+        run.build(
+            toys.run_config(diffusion_files, tmp_path / "other", **start, kl_model=str(token_files / "model.safetensors"))
+        )
+    with pytest.raises(InputError, match="has no weight: give --kl"):
+        toys.run_config(diffusion_files, tmp_path / "none", cls=DraftRun, group=1, kl_model=base)
+
+
 def test_another_setting_is_not_resumed(token_files, tmp_path):
     config = toys.run_config(token_files, tmp_path / "run", iterations=1)
     run.train(config, "x")
@@ -156,12 +176,12 @@ def test_the_recipe_is_an_env_spec_that_plays(token_files, tmp_path):
 
 
 def test_prompts_come_from_training_seeds_only(token_files, tmp_path):
-    learner = run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=32))
+    learner = run.run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=32))
     ids = learner.env.unwrapped.prompts.ids
     assert len(set(ids)) == 32
     assert {split_of_seed(int(name.split("/")[1])) for name in ids} == {"train"}
     with pytest.raises(InputError, match="gives 32 prompts of 3 frames"):
-        run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=33))
+        run.run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=33))
 
 
 @pytest.mark.parametrize(("algorithm", "name"), [(a, n) for a, names in PRESETS.items() for n in names])

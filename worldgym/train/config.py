@@ -32,6 +32,8 @@ class RunConfig(LoopConfig):
     """Folder of the run; model.safetensors and model.json appear there."""
     model: str = "doom-rooms/token-nano"
     """World model to start from: a zoo name, a file or a run's folder."""
+    kl_model: str | None = None
+    """With --kl: the world model to stay near, of the same architecture and codec; --model if not given."""
     env: str | None = None
     """Environment's id; by default the one for this kind of model."""
     reward: tuple[str, ...] = ("idm",)
@@ -87,6 +89,8 @@ class RunConfig(LoopConfig):
         for name in ("prompt_count", "denoise_steps", "save_every"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{flag(name)} must be above 0, not {getattr(self, name)}")
+        if self.kl_model and not self.kl:
+            raise InputError(f"--kl-model {self.kl_model} has no weight: give --kl, as in --kl 1")
         if not self.reward:
             raise InputError("--reward is empty: name at least one, as in --reward idm")
 

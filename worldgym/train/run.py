@@ -96,8 +96,21 @@ def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
         memory.checkpoint_blocks(policy.model)
     if isinstance(config, DraftRun):
         objective = Objective(env, config.weights, config.views)
-        return Draft(env, policy, config, processes, config.weights, objective=objective)
-    return _algorithm(config)(env, policy, config, processes, config.weights)
+        learner = Draft(env, policy, config, processes, config.weights, objective=objective)
+    else:
+        learner = _algorithm(config)(env, policy, config, processes, config.weights)
+    if config.kl_model:
+        learner.reference = _reference(config, world)
+    return learner
+
+
+def _reference(config: RunConfig, world: WorldModel) -> Policy:
+    """What a divergence is measured from, where it is not the model that training starts from."""
+    codecs = [zoo.origin(zoo.locate(name))[1].get("codec_sha256") for name in (config.model, config.kl_model)]
+    other = zoo.load(config.kl_model, world.device, dtype=torch.float32)
+    if not isinstance(other, WorldModel) or other.model.config != world.model.config or codecs[0] != codecs[1]:
+        raise InputError(f"--kl-model {config.kl_model} has another architecture or codec than --model {config.model}")
+    return Policy(other, _kernel(config), config.top_p, config.temperature).frozen_copy()
 
 
 def _algorithm(config: RunConfig) -> type[Learner]:
