@@ -176,12 +176,12 @@ def test_the_recipe_is_an_env_spec_that_plays(token_files, tmp_path):
 
 
 def test_prompts_come_from_training_seeds_only(token_files, tmp_path):
-    learner = run.run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=32))
+    learner = run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=32))
     ids = learner.env.unwrapped.prompts.ids
     assert len(set(ids)) == 32
     assert {split_of_seed(int(name.split("/")[1])) for name in ids} == {"train"}
     with pytest.raises(InputError, match="gives 32 prompts of 3 frames"):
-        run.run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=33))
+        run.build(toys.run_config(token_files, tmp_path / "run", prompt_count=33))
 
 
 @pytest.mark.parametrize(("algorithm", "name"), [(a, n) for a, names in PRESETS.items() for n in names])
