@@ -11,7 +11,6 @@ import sys
 import tyro
 
 from worldgym.errors import InputError, exit_with_sentence, unknown
-from worldgym.train.average import AverageConfig, average
 from worldgym.train.config import DraftRun, GrpoRun, NftRun, RunConfig
 from worldgym.train.presets import FIRST, PRESETS, preset
 
@@ -26,6 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     command = f"{PROGRAM} {shlex.join(arguments)}"
     if arguments[:1] == [AVERAGE]:
+        from worldgym.train.average import AverageConfig, average
+
         print(average(tyro.cli(AverageConfig, args=arguments[1:], prog=f"{PROGRAM} {AVERAGE}"), command))
         return
     config = read(arguments)
