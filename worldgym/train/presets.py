@@ -159,7 +159,7 @@ RLIR_DRAFT_TOKEN = {
     "micro": 16,
     "top_p": 0.8,
 }
-# Longer videos in more steps, beside a judge of looks that learns: what a first stage has made soft becomes sharp again
+# A later stage: longer videos in more steps, beside a judge of looks that learns and gives some of the lost looks back
 RLIR_DRAFT_ADVERSARY = {
     **RLIR_DRAFT,
     "reward": ("idm=1", "if=1", "pixel=20"),

@@ -164,7 +164,7 @@ class DraftConfig(LoopConfig):
     """Judges look through the augmentations of their own training, drawn anew every time."""
     adversary: float = 0.0
     """Weight of a judge of looks that learns beside the policy to tell its videos from true ones (arXiv 2511.20256)."""
-    adversary_lr: float = 1e-3
+    adversary_lr: float = 5e-4
     """Its learning rate, constant."""
 
     def __post_init__(self):
