@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from worldgym.data.splits import split_of_seed
 from worldgym.errors import InputError, exit_with_sentence
-from worldgym.models import zoo
+from worldgym.models import checkpoint, zoo
 from worldgym.train import __main__ as command
 from worldgym.train import run, state
 from worldgym.train.config import DraftRun
@@ -137,6 +137,25 @@ def test_a_run_can_stay_near_another_model_than_its_start(diffusion_files, token
         )
     with pytest.raises(InputError, match="has no weight: give --kl"):
         toys.run_config(diffusion_files, tmp_path / "none", cls=DraftRun, group=1, kl_model=base)
+
+
+def test_an_adversary_goes_on_in_a_later_run(diffusion_files, tmp_path):
+    """With the weights it had, not with first ones; a run that has none, or no weight for it, is refused in a sentence."""
+    settings = {"cls": DraftRun, "group": 1, "adversary": 1.0}
+    run.train(toys.run_config(diffusion_files, tmp_path / "first", **settings), "x")
+    later = {**settings, "adversary_from": str(tmp_path / "first"), "seed": 5}
+    kept = run.build(toys.run_config(diffusion_files, tmp_path / "later", **later)).adversary.state_dict()
+    saved, _ = checkpoint.read_tensors(tmp_path / "first" / "run.safetensors")
+    assert {f"adversary/{name}" for name in kept} == {name for name in saved if name.startswith("adversary/")}
+    assert all(torch.equal(tensor, saved[f"adversary/{name}"]) for name, tensor in kept.items())
+    fresh = run.build(toys.run_config(diffusion_files, tmp_path / "fresh", **settings, seed=5)).adversary.state_dict()
+    assert any(not torch.equal(tensor, fresh[name]) for name, tensor in kept.items())
+
+    run.train(toys.run_config(diffusion_files, tmp_path / "without", **{**settings, "adversary": 0.0}), "x")
+    with pytest.raises(InputError, match="has none where the adversary of this run would go on; name a run with --adversary"):
+        run.build(toys.run_config(diffusion_files, tmp_path / "other", **{**later, "adversary_from": str(tmp_path / "without")}))
+    with pytest.raises(InputError, match="has no weight: give --adversary"):
+        toys.run_config(diffusion_files, tmp_path / "none", **{**later, "adversary": 0.0})
 
 
 def test_another_setting_is_not_resumed(token_files, tmp_path):

@@ -149,6 +149,13 @@ class DraftRun(RunConfig, DraftConfig):
 
     algorithm: ClassVar[str] = "draft"
     model: str = "doom-rooms/diffusion-nano-v3"
+    adversary_from: str | None = None
+    """With --adversary: the folder of an earlier run whose adversary goes on, in place of one that knows nothing."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.adversary_from and not self.adversary:
+            raise InputError(f"--adversary-from {self.adversary_from} has no weight: give --adversary, as in --adversary 2")
 
 
 def _named_number(text: str) -> tuple[str, float]:

@@ -97,6 +97,8 @@ def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
     if isinstance(config, DraftRun):
         objective = Objective(env, config.weights, config.views)
         learner = Draft(env, policy, config, processes, config.weights, objective=objective)
+        if config.adversary_from:
+            state.restore_part(Path(config.adversary_from, "run.safetensors"), "adversary", learner.adversary)
     else:
         learner = _algorithm(config)(env, policy, config, processes, config.weights)
     if config.kl_model:

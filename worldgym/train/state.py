@@ -1,6 +1,7 @@
 """Everything that changes in a run, in one file that is whole or not there.
 
 - `collect(learner)`, `save(path, tensors, learner, progress, config)`, `restore(path, learner, config)`.
+- `restore_part(path, name, module)`: one module of another run.
 
 There is no generator state to keep: prompts, noise and subsets are functions of (seed, iteration).
 """
@@ -65,6 +66,21 @@ def restore(path: Path, learner: Learner, config: RunConfig) -> Progress:
     _set_moments(learner, parts.get("optimizer", {}))
     learner.updates = found["updates"]
     return Progress(found["iteration"], found["seconds"])
+
+
+def restore_part(path: Path, name: str, module: nn.Module) -> None:
+    """Give a module the weights that it had in another run, whose `path` is.
+
+    Raises:
+        InputError: the file holds no such part, or one of other shapes.
+    """
+    tensors, _ = checkpoint.read_tensors(path)
+    found = {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
+    own = module.state_dict()
+    if {key: t.shape for key, t in found.items()} != {key: t.shape for key, t in own.items()}:
+        what = "one of other shapes" if found else "none"
+        raise InputError(f"{str(path)!r} has {what} where the {name} of this run would go on; name a run with --{name}")
+    module.load_state_dict(found)
 
 
 def _moments(learner: Learner) -> list[tuple[str, str, Tensor]]:
