@@ -153,7 +153,9 @@ def test_an_adversary_goes_on_in_a_later_run(diffusion_files, tmp_path):
 
     run.train(toys.run_config(diffusion_files, tmp_path / "without", **{**settings, "adversary": 0.0}), "x")
     with pytest.raises(InputError, match="has none where the adversary of this run would go on; name a run with --adversary"):
-        run.build(toys.run_config(diffusion_files, tmp_path / "other", **{**later, "adversary_from": str(tmp_path / "without")}))
+        run.build(
+            toys.run_config(diffusion_files, tmp_path / "other", **{**later, "adversary_from": str(tmp_path / "without")})
+        )
     with pytest.raises(InputError, match="has no weight: give --adversary"):
         toys.run_config(diffusion_files, tmp_path / "none", **{**later, "adversary": 0.0})
 
