@@ -1,0 +1,99 @@
+"""Do two judges want a video changed the same way? Cosines of their gradients, before either is followed.
+
+    python benchmarks/judge_gradients.py --judges doom-rooms/idm-reward doom-rooms/idm-heldout --clips data/rooms
+
+A trainer that follows one judge's gradient (`worldgym.trainers.draft`) gains by another judge as far as both point the same
+way. Videos of a world model after first frames from validation seeds; the gradient of the mean log-probability of the
+commanded actions in what the codec decodes (latents, or the values of codes). Judges joined by a plus are one committee. Mean
+cosine over clips with its 95 % interval (percentile bootstrap over clips).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import combinations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+
+import worldgym
+from worldgym.data.clips import ClipStore
+from worldgym.errors import InputError, exit_with_sentence
+from worldgym.eval.statistics import Bootstrap
+from worldgym.files import write_json
+from worldgym.judges.committee import committee
+from worldgym.judges.inverse_dynamics import InverseDynamics
+from worldgym.models import zoo
+from worldgym.models.codec import as_shown
+from worldgym.rng import generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Compare the gradients of inverse dynamics judges on a world model's videos."""
+
+    judges: tuple[str, ...]
+    """At least two: names or files; a+b is a committee of a and b."""
+    model: str = "doom-rooms/token-nano"
+    """World model whose videos are judged."""
+    clips: str = "data/rooms"
+    """Clip store; validation seeds are taken."""
+    count: int = 32
+    """Videos."""
+    frames: int = 8
+    """Per video, the given one included."""
+    seed: int = 0
+    """Of the videos."""
+    out: str = "benchmarks/results/judge-gradients-token.json"
+    """Result file."""
+
+
+def load(name: str) -> InverseDynamics:
+    """A judge, or a committee of those between plus signs."""
+    members = [zoo.load(part, "cpu") for part in name.split("+")]
+    for part, member in zip(name.split("+"), members, strict=True):
+        if not isinstance(member, InverseDynamics):
+            raise InputError(f"{part!r} is no inverse dynamics model; name one, as doom-rooms/idm-reward")
+    return (committee(members) if len(members) > 1 else members[0]).requires_grad_(False)
+
+
+def gradient(judge: InverseDynamics, codec: torch.nn.Module, given: torch.Tensor, x: torch.Tensor, actions: torch.Tensor):
+    """(B, n): of the mean log-probability of `actions` (B, T-1, A), for what the codec decodes, x (B, T-1, …)."""
+    x = x.detach().requires_grad_(True)
+    pictures = as_shown(torch.cat([given.float() / 255, codec.pictures(x)], 1))
+    asked = actions[..., None].unbind(-2)
+    logits = judge.logits_of(pictures)
+    found = [each.log_softmax(-1).gather(-1, k) for each, k in zip(logits, asked, strict=True)]
+    return torch.autograd.grad(torch.cat(found, -1).mean((1, 2)).sum(), x)[0].flatten(1)
+
+
+@exit_with_sentence
+def main() -> None:
+    """The program."""
+    arguments = tyro.cli(Arguments)
+    if len(arguments.judges) < 2:
+        raise InputError(f"{len(arguments.judges)} judges were named, but at least two are compared; give --judges A B")
+    judges = {name: load(name) for name in arguments.judges}
+    store = ClipStore(arguments.clips)
+    chosen = np.asarray(store.split("validation"))[: arguments.count]
+    given = torch.from_numpy(np.array(store.frames[chosen][:, :1]))
+    actions = torch.from_numpy(np.array(store.actions[chosen][:, : arguments.frames - 1]).astype(np.int64))
+    world = worldgym.load(arguments.model)
+    codec = world.codec.requires_grad_(False)
+    video = world.generate(given, actions, [arguments.seed * 1000 + row for row in range(len(chosen))])
+    x = codec.encode(video[:, 1:])
+    x = x if x.is_floating_point() else codec.values(torch.arange(codec.codes))[x]
+    found = {name: gradient(judge, codec, given, x, actions).double() for name, judge in judges.items()}
+    bootstrap, rows = Bootstrap.draw(len(chosen), 1000, generator(arguments.seed, "bootstrap")), []
+    for a, b in combinations(judges, 2):
+        score = bootstrap.mean(F.cosine_similarity(found[a], found[b], dim=1).numpy())
+        rows.append({"judges": [a, b], "cosine": [score.value, score.low, score.high]})
+        print(f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]  {a} | {b}")
+    settings = {key: value for key, value in dataclasses.asdict(arguments).items() if key != "out"}
+    write_json(arguments.out, {"settings": settings, "cosines": rows})
+
+
+if __name__ == "__main__":
+    main()
