@@ -32,6 +32,8 @@ def test_mean_on_paper():
     count = torch.tensor([7])
     found = mean([{"w": torch.tensor([1.0, 2.0]), "n": count}, {"w": torch.tensor([4.0, 2.0]), "n": count + 1}])
     assert found["w"].tolist() == [2.5, 2.0] and found["n"].tolist() == [7]
+    found = mean([{"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([4.0, 2.0])}], [3, 1])
+    assert found["w"].tolist() == [1.75, 2.0]
     halves = [{"w": torch.tensor([60000.0], dtype=torch.float16)}] * 4  # their sum is no float16
     assert mean(halves)["w"].item() == 60000
 
@@ -60,6 +62,10 @@ def test_bad_use_is_one_sentence_and_leaves_nothing(trained, tmp_path):
     sources, out = snapshots(trained), tmp_path / "none"
     with pytest.raises(InputError, match="a mean needs at least 2"):
         AverageConfig(models=(sources[0],), out=out)
+    with pytest.raises(InputError, match="--weights has 1 numbers, but --models names 2: give one for each"):
+        AverageConfig(models=tuple(sources[:2]), out=out, weights=(1.0,))
+    with pytest.raises(InputError, match="every weight must be a number above 0"):
+        AverageConfig(models=tuple(sources[:2]), out=out, weights=(1.0, 0.0))
     with pytest.raises(InputError, match="differ in settings and kind and weights and codec"):
         average(AverageConfig(models=("doom-rooms/diffusion-nano", "doom-rooms/token-nano"), out=out), "x")
     with pytest.raises(InputError, match="there is no file"):

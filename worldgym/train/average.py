@@ -7,6 +7,7 @@ playing (model soups, arXiv 2203.05482; of reward-trained models, arXiv 2306.044
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,18 @@ class AverageConfig:
     """Zoo names, files or runs' folders: models of one architecture and one codec."""
     out: Path
     """Folder; model.safetensors and model.json appear there."""
+    weights: tuple[float, ...] = ()
+    """What each model counts, as in --weights 0.7 0.3; all the same if not given."""
 
     def __post_init__(self):
         if len(self.models) < 2:
             raise InputError(f"--models names {len(self.models)}: a mean needs at least 2")
+        if self.weights and len(self.weights) != len(self.models):
+            raise InputError(
+                f"--weights has {len(self.weights)} numbers, but --models names {len(self.models)}: give one for each"
+            )
+        if self.weights and not (min(self.weights) > 0 and sum(self.weights) < float("inf")):
+            raise InputError(f"--weights {' '.join(map(str, self.weights))}: every weight must be a number above 0")
 
 
 def average(config: AverageConfig, command: str) -> Path:
@@ -50,25 +59,25 @@ def average(config: AverageConfig, command: str) -> Path:
     read = [checkpoint.read(source) for source in paths]
     for name, other in zip(config.models[1:], read[1:], strict=True):
         _compare(config.models[0], read[0], name, other)
-    tensors, metadata = mean([tensors for _, _, tensors, _ in read]), read[0][3]
+    tensors, metadata = mean([tensors for _, _, tensors, _ in read], config.weights), read[0][3]
     output_folder(config.out)
     checkpoint.write_tensors(path, tensors, metadata)
     write_json(path.with_suffix(".json"), _card(paths, metadata, command) | {"sha256": sha256(path)})
     return path
 
 
-def mean(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Means of float tensors in float32; what is no float is the first one's.
+def mean(models: list[dict[str, Tensor]], weights: Sequence[float] = ()) -> dict[str, Tensor]:
+    """Means of float tensors in float32, by weight where weights are given; what is no float is the first one's.
 
     Raises:
         InputError: a value is not finite.
     """
-    found = {}
+    found, share = {}, torch.tensor(weights or [1.0] * len(models)).div(sum(weights) or len(models))
     for name, first in models[0].items():
         if not first.is_floating_point():
             found[name] = first
             continue
-        found[name] = torch.stack([tensors[name].float() for tensors in models]).mean(0)
+        found[name] = torch.einsum("m,m...->...", share, torch.stack([tensors[name].float() for tensors in models]))
         if not found[name].isfinite().all():
             raise InputError(f"the mean of {name!r} is not finite: one of the models is damaged")
     return found
