@@ -23,9 +23,8 @@ from worldgym.data.clips import ClipStore
 from worldgym.errors import InputError, exit_with_sentence
 from worldgym.eval.statistics import Bootstrap
 from worldgym.files import write_json
-from worldgym.judges.committee import committee
 from worldgym.judges.inverse_dynamics import InverseDynamics
-from worldgym.models import zoo
+from worldgym.judges.loading import load_judge
 from worldgym.models.codec import as_shown
 from worldgym.rng import generator
 
@@ -50,15 +49,6 @@ class Arguments:
     """Result file."""
 
 
-def load(name: str) -> InverseDynamics:
-    """A judge, or a committee of those between plus signs."""
-    members = [zoo.load(part, "cpu") for part in name.split("+")]
-    for part, member in zip(name.split("+"), members, strict=True):
-        if not isinstance(member, InverseDynamics):
-            raise InputError(f"{part!r} is no inverse dynamics model; name one, as doom-rooms/idm-reward")
-    return (committee(members) if len(members) > 1 else members[0]).requires_grad_(False)
-
-
 def gradient(judge: InverseDynamics, codec: torch.nn.Module, given: torch.Tensor, x: torch.Tensor, actions: torch.Tensor):
     """(B, n): of the mean log-probability of `actions` (B, T-1, A), for what the codec decodes, x (B, T-1, …)."""
     x = x.detach().requires_grad_(True)
@@ -75,7 +65,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     if len(arguments.judges) < 2:
         raise InputError(f"{len(arguments.judges)} judges were named, but at least two are compared; give --judges A B")
-    judges = {name: load(name) for name in arguments.judges}
+    judges = {name: load_judge(name, InverseDynamics, "cpu").requires_grad_(False) for name in arguments.judges}
     store = ClipStore(arguments.clips)
     chosen = np.asarray(store.split("validation"))[: arguments.count]
     given = torch.from_numpy(np.array(store.frames[chosen][:, :1]))
