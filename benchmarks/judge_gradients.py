@@ -23,7 +23,7 @@ from worldgym.data.clips import ClipStore
 from worldgym.errors import InputError, exit_with_sentence
 from worldgym.eval.statistics import Bootstrap
 from worldgym.files import write_json
-from worldgym.judges.inverse_dynamics import InverseDynamics
+from worldgym.judges.inverse_dynamics import InverseDynamics, probabilities_of
 from worldgym.judges.loading import load_judge
 from worldgym.models.codec import as_shown
 from worldgym.rng import generator
@@ -49,14 +49,14 @@ class Arguments:
     """Result file."""
 
 
-def gradient(judge: InverseDynamics, codec: torch.nn.Module, given: torch.Tensor, x: torch.Tensor, actions: torch.Tensor):
+def gradient(
+    judge: InverseDynamics, codec: torch.nn.Module, given: torch.Tensor, x: torch.Tensor, actions: torch.Tensor
+) -> torch.Tensor:
     """(B, n): of the mean log-probability of `actions` (B, T-1, A), for what the codec decodes, x (B, T-1, …)."""
     x = x.detach().requires_grad_(True)
     pictures = as_shown(torch.cat([given.float() / 255, codec.pictures(x)], 1))
-    asked = actions[..., None].unbind(-2)
-    logits = judge.logits_of(pictures)
-    found = [each.log_softmax(-1).gather(-1, k) for each, k in zip(logits, asked, strict=True)]
-    return torch.autograd.grad(torch.cat(found, -1).mean((1, 2)).sum(), x)[0].flatten(1)
+    found = probabilities_of(judge.logits_of(pictures), actions).log()
+    return torch.autograd.grad(found.mean((1, 2)).sum(), x)[0].flatten(1)
 
 
 @exit_with_sentence
