@@ -151,6 +151,10 @@ def test_an_adversary_goes_on_in_a_later_run(diffusion_files, tmp_path):
     fresh = run.build(toys.run_config(diffusion_files, tmp_path / "fresh", **settings, seed=5)).adversary.state_dict()
     assert any(not torch.equal(tensor, fresh[name]) for name, tensor in kept.items())
 
+    run.train(toys.run_config(diffusion_files, tmp_path / "later", **later, iterations=1), "x")
+    (tmp_path / "first" / "run.safetensors").unlink()
+    on = toys.run_config(diffusion_files, tmp_path / "later", **later, iterations=2, resume=True)
+    assert run.train(on, "x").exists()  # its own adversary goes on
     run.train(toys.run_config(diffusion_files, tmp_path / "without", **{**settings, "adversary": 0.0}), "x")
     with pytest.raises(InputError, match="has none where the adversary of this run would go on; name a run with --adversary"):
         run.build(

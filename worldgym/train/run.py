@@ -97,7 +97,7 @@ def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
     if isinstance(config, DraftRun):
         objective = Objective(env, config.weights, config.views)
         learner = Draft(env, policy, config, processes, config.weights, objective=objective)
-        if config.adversary_from:
+        if config.adversary_from and not (config.out / "run.safetensors").exists():  # a resumed run has its own
             state.restore_part(Path(config.adversary_from, "run.safetensors"), "adversary", learner.adversary)
     else:
         learner = _algorithm(config)(env, policy, config, processes, config.weights)
