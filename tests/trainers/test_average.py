@@ -58,6 +58,17 @@ def test_a_mean_is_a_model_with_a_card(trained, tmp_path):
     assert card["steps"] == 4 and card["commands"] == ["python -m worldgym.train x"]  # one run: its longest snapshot counts
 
 
+def test_a_base_among_them_adds_weights_and_no_training(trained, tmp_path):
+    """Toward its base a model gets nearer to it; time, steps and origin are those of its own training, in either order."""
+    base, last = str(trained / "files" / "model.safetensors"), snapshots(trained)[-1]
+    for name, order in {"first": (base, last), "last": (last, base)}.items():
+        path = average(AverageConfig(models=order, out=tmp_path / name), "x")
+        card = json.loads(path.with_suffix(".json").read_text())
+        assert card["steps"] == 4 and card["post_training"] == "nft" and card["commands"] == ["python -m worldgym.train x"]
+        assert card["base_sha256"] == sha256(base) and len(card["sources"]) == 2
+        assert checkpoint.read(path)[3]["post_training"] == "nft"
+
+
 def test_bad_use_is_one_sentence_and_leaves_nothing(trained, tmp_path):
     sources, out = snapshots(trained), tmp_path / "none"
     with pytest.raises(InputError, match="a mean needs at least 2"):

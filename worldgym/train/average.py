@@ -59,7 +59,8 @@ def average(config: AverageConfig, command: str) -> Path:
     read = [checkpoint.read(source) for source in paths]
     for name, other in zip(config.models[1:], read[1:], strict=True):
         _compare(config.models[0], read[0], name, other)
-    tensors, metadata = mean([tensors for _, _, tensors, _ in read], config.weights), read[0][3]
+    tensors = mean([tensors for _, _, tensors, _ in read], config.weights)
+    metadata = _trained([facts for *_, facts in read])[0]
     output_folder(config.out)
     checkpoint.write_tensors(path, tensors, metadata)
     write_json(path.with_suffix(".json"), _card(paths, metadata, command) | {"sha256": sha256(path)})
@@ -91,9 +92,14 @@ def _compare(first: str, one: tuple, second: str, other: tuple) -> None:
         raise InputError(f"{first!r} and {second!r} differ in {' and '.join(different)}: there is no mean of them")
 
 
+def _trained(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of post-trained models, if there are any: what a base among them has spent was spent before."""
+    return [one for one in facts if one.keys() & {"post_training", "base"}] or facts
+
+
 def _card(paths: list[Path], metadata: dict[str, Any], command: str) -> dict[str, Any]:
     """Facts of the last model, time and steps of all runs: of one run's snapshots the longest counts."""
-    cards = [zoo.card(path) or {} for path in paths]
+    cards = _trained([zoo.card(path) or {} for path in paths])
     runs: dict[Any, list[dict]] = {}
     for card in cards:
         runs.setdefault(card.get("command"), []).append(card)

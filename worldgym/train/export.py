@@ -21,11 +21,11 @@ def write_model(path: Path, config: RunConfig, learner: Learner, progress: Progr
     """Write the weights to `path`, with codec and origin of the model that training started from, and the card beside."""
     base = zoo.locate(config.model)
     kind, metadata = zoo.origin(base)
-    origin = {name: value for name, value in metadata.items() if name not in OWN}
+    origin = {name: value for name, value in metadata.items() if name not in OWN} | {"post_training": config.algorithm}
     module = learner.best_weights()
     tensors = merged(module)
     path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for
-    checkpoint.save(path, module, kind, {**origin, "post_training": config.algorithm}, tensors=tensors)
+    checkpoint.save(path, module, kind, origin, tensors=tensors)
     device = next(module.parameters()).device
     facts = {
         "name": f"{config.algorithm} of {portable(config.model)}",
