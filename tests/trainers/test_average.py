@@ -67,6 +67,8 @@ def test_a_base_among_them_adds_weights_and_no_training(trained, tmp_path):
         assert card["steps"] == 4 and card["post_training"] == "nft" and card["commands"] == ["python -m worldgym.train x"]
         assert card["base_sha256"] == sha256(base) and len(card["sources"]) == 2
         assert checkpoint.read(path)[3]["post_training"] == "nft"
+    again = average(AverageConfig(models=(str(path), last), out=tmp_path / "again"), "y")
+    assert json.loads(again.with_suffix(".json").read_text())["commands"] == ["python -m worldgym.train x", "x"]
 
 
 def test_bad_use_is_one_sentence_and_leaves_nothing(trained, tmp_path):

@@ -110,9 +110,15 @@ def _card(paths: list[Path], metadata: dict[str, Any], command: str) -> dict[str
         **{key: round(value, 2) for key, value in spent.items()},
         "name": f"mean of {len(paths)} models",
         "command": portable(command),
-        "commands": [name for name in runs if name],
+        "commands": _commands(cards),
         "sources": [{"name": portable(str(path)), "sha256": sha256(path)} for path in paths],
         "commit": commit(),
         "hardware": hardware(torch.device("cpu")),
         "versions": versions(),
     }
+
+
+def _commands(cards: list[dict[str, Any]]) -> list[str]:
+    """How the models were made, each command once; of a mean among them first those of its own models."""
+    told = [name for card in cards for name in (*card.get("commands", ()), card.get("command")) if name]
+    return list(dict.fromkeys(told))
