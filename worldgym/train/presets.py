@@ -92,6 +92,24 @@ RLIR_NFT = {
     "micro": 32,
     "ema": 0.95,
 }
+# WorldCompass with candidates of one frame: 256 of them an iteration, all learn, all frames of a video have their turn
+COMPASS_CLIP = {
+    "reward": ("if=2", "drift=1"),
+    "reward_option": ("if.mode=soft",),
+    "frames": 16,
+    "span": 1,
+    "due": "clip",
+    "denoise_steps": 4,
+    "prompt_batch": 16,
+    "group": 16,
+    "best_of": 0,
+    "early": 0.5,
+    "step_share": 0.25,
+    "minibatches": 2,
+    "micro": 32,
+    "ema": 0.97,
+    "final_lr": 0.05,
+}
 DIFFUSION_NFT = {
     "model": DIFFUSION,
     "reward": ("idm",),
@@ -188,6 +206,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "worldcompass": WORLDCOMPASS,
         "worldcompass-released": {**WORLDCOMPASS, "old": "detached"},
         "worldcompass-nano": {**WORLDCOMPASS, **NANO_COMPASS},
+        "worldcompass-clip-nano": {**WORLDCOMPASS, **NANO_COMPASS, **COMPASS_CLIP},
         "rlir-nft-nano": {**WORLDCOMPASS, **NANO_COMPASS, **RLIR_NFT},
         "diffusion-nft": DIFFUSION_NFT,
     },
