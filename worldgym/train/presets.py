@@ -95,7 +95,6 @@ RLIR_NFT = {
 # WorldCompass with candidates of one frame: 256 of them an iteration, all learn, all frames of a video have their turn
 COMPASS_CLIP = {
     "reward": ("if=2", "drift=1"),
-    "reward_option": ("if.mode=soft",),
     "frames": 16,
     "span": 1,
     "due": "clip",
