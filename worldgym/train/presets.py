@@ -76,36 +76,18 @@ WORLDCOMPASS = {
     "old": "ema",
 }
 NANO_COMPASS = {"denoise_steps": 10, "shift": 1.0, "lr": 3e-4, "prompt_batch": 8, "group": 12, "best_of": 4, "step_share": 0.3}
-# RLIR's reward, WorldCompass' algorithm. Candidates of one frame, whose reward is its own; all, not the best and worst only;
-# of ten noise levels the first two, because what moves is decided there.
-RLIR_NFT = {
-    "reward": ("idm=2", "pixel=1"),
-    "frames": 6,
-    "span": 1,
-    "due": "clip",
-    "prompt_batch": 16,
-    "group": 16,
-    "best_of": 0,
-    "early": 0.2,
-    "step_share": 0.1,
-    "minibatches": 2,
-    "micro": 32,
-    "ema": 0.95,
-}
-# WorldCompass with candidates of one frame: 256 of them an iteration, all learn, all frames of a video have their turn
+# Candidates of one frame, whose reward is its own; all of them learn, not the best and worst only
+ONE_FRAME = {"span": 1, "due": "clip", "prompt_batch": 16, "group": 16, "best_of": 0, "minibatches": 2, "micro": 32}
+# RLIR's reward, WorldCompass' algorithm. Of ten noise levels the first two, because what moves is decided there
+RLIR_NFT = {**ONE_FRAME, "reward": ("idm=2", "pixel=1"), "frames": 6, "early": 0.2, "step_share": 0.1, "ema": 0.95}
+# WorldCompass alike: all frames of a video have their turn
 COMPASS_CLIP = {
+    **ONE_FRAME,
     "reward": ("if=2", "drift=1"),
     "frames": 16,
-    "span": 1,
-    "due": "clip",
     "denoise_steps": 4,
-    "prompt_batch": 16,
-    "group": 16,
-    "best_of": 0,
     "early": 0.5,
     "step_share": 0.25,
-    "minibatches": 2,
-    "micro": 32,
     "ema": 0.97,
     "final_lr": 0.05,
 }
