@@ -171,6 +171,16 @@ RLIR_DRAFT_ADVERSARY = {
     "adversary_lr": 5e-4,
 }
 COMPASS_DRAFT = {**RLIR_DRAFT, "reward": ("if=4", "pixel=5"), "frames": 9, "prompt_batch": 20}
+# In one run from the base: the turn from interaction following, the walk beside it from inverse dynamics, looks from the
+# adversary and from not going far
+COMPASS_DRAFT_ADVERSARY = {
+    **RLIR_DRAFT_ADVERSARY,
+    "reward": ("idm=1.5", "if=1.5", "pixel=15"),
+    "lr": 4e-4,
+    "kl": 0.25,
+    "adversary": 2.5,
+    "ema": 0.97,
+}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "grpo": {
@@ -196,6 +206,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "rlir-draft-token-nano": RLIR_DRAFT_TOKEN,
         "rlir-draft-adversary-nano": RLIR_DRAFT_ADVERSARY,
         "worldcompass-draft-nano": COMPASS_DRAFT,
+        "worldcompass-draft-adversary-nano": COMPASS_DRAFT_ADVERSARY,
     },
 }
 FIRST = {"grpo": "rlir-token-nano", "nft": "worldcompass-nano", "draft": "rlir-draft-nano"}
