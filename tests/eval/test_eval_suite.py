@@ -51,6 +51,8 @@ def test_unknown_name_says_the_nearest():
         ("level = 0.95", "depth = 95", "is not a suite"),
         ("[sampling.token]", "[sampled.token]", "has the unknown field 'sampled'"),
         ('rooms-v1"', 'rooms"', "must end in its version"),
+        ("prefix = 1 ", 'split = "validate"\nprefix = 1 ', "unknown split 'validate'; did you mean 'validation'"),
+        ("prefix = 1 ", "split = []\nprefix = 1 ", "is not a suite"),
         ("prefix = 1 ", 'protocol = "action-folowing"\nprefix = 1 ', "did you mean 'action-following'"),
         ("prefix = 1 ", "protocol_options = {a = 1}\nprefix = 1 ", "unknown option of protocol 'action-following' 'a'"),
         ("prefix = 1 ", "protocol_options = 3\nprefix = 1 ", "is not a suite"),
@@ -88,3 +90,13 @@ def test_seeds_are_different_stable_and_reserved():
     assert all(split(seed) == "test" and suites.FIRST_SEED <= seed < 2**31 for seed in many)
     assert suites.suite_seeds(suite, 1, 50, split) != few
     assert suites.suite_seeds(suite, 0, 50) == few  # the library's own rule
+
+
+def test_a_copy_for_validation_has_clips_of_its_own(tmp_path):
+    """seed % 10 is 8 for validation and 9 for tests (worldgym/data/splits.py), so no clip of a test is seen in it."""
+    path = tmp_path / "mine-v1.toml"
+    path.write_text(GOOD.replace("prefix = 1 ", 'split = "validation"\nprefix = 1 '))
+    copy, suite = suites.load(str(path)), suites.load("action-following-doom-rooms-v1")
+    assert {seed % 10 for seed in suites.suite_seeds(copy, 0, 50)} == {8}
+    assert {seed % 10 for seed in suites.suite_seeds(suite, 0, 50)} == {9}
+    assert copy.sha256 != suite.sha256  # so the leaderboard takes no result of it

@@ -2,7 +2,7 @@
 
 - `Suite`: the frozen record, with the hash of its file. `load(name)`: by name, or from a path that ends in .toml.
 - `names()`: the suites that are shipped.
-- `suite_seeds(suite, seed, clips)`: world seeds of the clips, drawn from the reserved test range only.
+- `suite_seeds(suite, seed, clips)`: world seeds of the clips, drawn from the reserved range and the suite's split only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from worldgym.data.splits import SPLITS, split_of_seed
 from worldgym.errors import InputError, unknown
 from worldgym.rng import generator
 
@@ -75,6 +76,8 @@ class Suite:
     """Which protocol of `worldgym.eval.protocols` it is an instance of."""
     protocol_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The protocol's own options."""
+    split: str = "test"
+    """Which world seeds; "validation" in a copy of a suite with which settings are chosen."""
 
     @property
     def version(self) -> int:
@@ -135,25 +138,25 @@ def _check(suite: Suite) -> None:
         raise InputError(f"bootstrap level must lie in (0, 1) and counts be at least 2, not {suite.bootstrap}")
     if not (isinstance(suite.protocol_options, Mapping) and isinstance(suite.sampling, Mapping)):
         raise InputError("protocol_options and sampling must be tables")
+    if suite.split not in SPLITS:
+        raise unknown("split", suite.split, SPLITS)
     if not suite.name.rpartition("-v")[2].isdigit():
         raise InputError(f"name {suite.name!r} must end in its version, as in '-v1'")
 
 
-def suite_seeds(suite: Suite, seed: int, clips: int, split_of: Callable[[int], str] | None = None) -> list[int]:
-    """Different world seeds of the reserved test range; the first n of them are the same for any number of clips.
+def suite_seeds(suite: Suite, seed: int, clips: int, split_of: Callable[[int], str] = split_of_seed) -> list[int]:
+    """Different world seeds of the reserved range and the suite's split; the first n are the same for any number of clips.
 
     Args:
         suite: whose clips.
         seed: the run's seed.
         clips: how many.
-        split_of: seed -> "train", "validation" or "test"; `worldgym.data.splits.split_of_seed` when not given.
+        split_of: seed -> "train", "validation" or "test".
     """
-    if split_of is None:
-        from worldgym.data.splits import split_of_seed as split_of
     draw = generator(seed, suite.name, "world seeds")
     seeds: dict[int, None] = {}
     while len(seeds) < clips:
         candidate = int(draw.integers(FIRST_SEED, 2**31))
-        if split_of(candidate) == "test":
+        if split_of(candidate) == suite.split:
             seeds[candidate] = None
     return list(seeds)
