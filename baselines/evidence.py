@@ -20,8 +20,8 @@ import numpy as np
 import tyro
 
 from worldgym.errors import InputError, exit_with_sentence
-from worldgym.eval import schema
-from worldgym.eval.compare import Difference, compare
+from worldgym.eval.results import schema
+from worldgym.eval.running.compare import Difference, compare
 
 WATCHED = ("reward", "terms/", "guards/", "heldout/", "kl_old", "clip_share")
 

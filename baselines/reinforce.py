@@ -20,8 +20,8 @@ import torch
 import tyro
 
 import worldgym
-from worldgym.models.agents import TokenAgent
-from worldgym.models.checkpoint import save
+from worldgym.models.files.checkpoint import save
+from worldgym.models.token.agent import TokenAgent
 from worldgym.rewards import IDMReward
 from worldgym.rng import RowNoise
 

@@ -22,11 +22,11 @@ import gymnasium as gym
 import tyro
 
 import worldgym
-from worldgym.models.checkpoint import save
+from worldgym.models.files.checkpoint import save
 from worldgym.rewards import IDMReward
-from worldgym.trainers.config import GrpoConfig
-from worldgym.trainers.grpo import Grpo
-from worldgym.trainers.policy import Policy, QuietEnd
+from worldgym.train.grpo import Grpo
+from worldgym.train.policy import Policy, QuietEnd
+from worldgym.train.settings import GrpoConfig
 
 SHOWN = ("reward", "ratio", "clip_share", "clips_per_second")
 

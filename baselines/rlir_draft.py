@@ -20,13 +20,13 @@ import gymnasium as gym
 import tyro
 
 import worldgym
-from worldgym.models.checkpoint import save
-from worldgym.models.noise_kernels import NoiseKernel
+from worldgym.models.diffusion.noise_kernels import NoiseKernel
+from worldgym.models.files.checkpoint import save
 from worldgym.rewards import IDMReward, PixelReward
 from worldgym.rewards.smooth import Objective
-from worldgym.trainers.config import DraftConfig
-from worldgym.trainers.draft import Draft
-from worldgym.trainers.policy import Policy
+from worldgym.train.draft import Draft
+from worldgym.train.policy import Policy
+from worldgym.train.settings import DraftConfig
 
 SHOWN = ("terms/idm", "terms/pixel", "gradient", "clips_per_second")
 

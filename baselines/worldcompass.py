@@ -24,12 +24,12 @@ import gymnasium as gym
 import tyro
 
 import worldgym
-from worldgym.models.checkpoint import save
-from worldgym.models.noise_kernels import NoiseKernel
+from worldgym.models.diffusion.noise_kernels import NoiseKernel
+from worldgym.models.files.checkpoint import save
 from worldgym.rewards import InteractionFollowingReward, VisualQualityReward
-from worldgym.trainers.config import NftConfig
-from worldgym.trainers.nft import Nft
-from worldgym.trainers.policy import Policy
+from worldgym.train.nft import Nft
+from worldgym.train.policy import Policy
+from worldgym.train.settings import NftConfig
 
 TERMS = (InteractionFollowingReward.name, VisualQualityReward.name)
 SHOWN = ("reward", *(f"terms/{name}" for name in TERMS), "moved", "clips_per_second")

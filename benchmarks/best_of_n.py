@@ -21,11 +21,11 @@ import tyro
 from torch import Tensor
 
 import worldgym  # noqa: F401  (registers the ids)
+from worldgym import zoo
 from worldgym.data.clips import ClipStore
 from worldgym.data.prompts import store_prompts
 from worldgym.errors import InputError, exit_with_sentence, unknown
 from worldgym.files import write_json
-from worldgym.models import zoo
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
 from worldgym.rng import generator

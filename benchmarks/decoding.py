@@ -20,9 +20,9 @@ import tyro
 from worldgym.actions import MINECRAFT
 from worldgym.errors import exit_with_sentence
 from worldgym.files import write_json
-from worldgym.models import mineworld, wave_reader
-from worldgym.models.code_schedule import schedule
-from worldgym.models.token_model import PRESETS, TokenModel
+from worldgym.models.token import mineworld, wave_reader
+from worldgym.models.token.code_schedule import schedule
+from worldgym.models.token.token_model import PRESETS, TokenModel
 from worldgym.rng import RowNoise, generator
 
 
@@ -31,7 +31,7 @@ class Arguments:
     """Time the decoders of one transformer."""
 
     size: str = "300M"
-    """A preset of `worldgym.models.token_model`, or a checkpoint."""
+    """A preset of `worldgym.models.token.token_model`, or a checkpoint."""
     layers: int = 0
     """Blocks, when not as many as the preset has; for small machines."""
     frames: int = 15

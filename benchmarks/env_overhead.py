@@ -32,12 +32,13 @@ from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.envs.token import TokenVectorEnv
 from worldgym.errors import exit_with_sentence
 from worldgym.files import write_json
-from worldgym.models import flow
-from worldgym.models.agents import DenoiseAgent, TokenAgent
-from worldgym.models.clip_rollout import Rollout
-from worldgym.models.noise_kernels import kernel
-from worldgym.models.sampling import logprob_sum, sample
-from worldgym.models.token_decoder import TokenDecoder
+from worldgym.models.diffusion import flow
+from worldgym.models.diffusion.agent import DenoiseAgent
+from worldgym.models.diffusion.clip_rollout import Rollout
+from worldgym.models.diffusion.noise_kernels import kernel
+from worldgym.models.layers.sampling import logprob_sum, sample
+from worldgym.models.token.agent import TokenAgent
+from worldgym.models.token.token_decoder import TokenDecoder
 from worldgym.models.world_model import WorldModel
 from worldgym.rng import RowNoise
 from worldgym.types import Prompts

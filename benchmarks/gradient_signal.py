@@ -26,8 +26,8 @@ from torch import Tensor
 from worldgym.errors import InputError, exit_with_sentence
 from worldgym.files import write_json
 from worldgym.train.__main__ import read
+from worldgym.train.learner import Learner
 from worldgym.train.run import build
-from worldgym.trainers.learner import Learner
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,11 +39,11 @@ from worldgym.data.prompts import record_prompts
 from worldgym.data.splits import seeds
 from worldgym.errors import exit_with_sentence
 from worldgym.files import write_json
-from worldgym.models.llama_format import llama_config, to_llama_state
+from worldgym.models.token.llama_format import llama_config, to_llama_state
 from worldgym.models.world_model import WorldModel
-from worldgym.trainers.config import GrpoConfig
-from worldgym.trainers.grpo import Grpo
-from worldgym.trainers.policy import Policy
+from worldgym.train.grpo import Grpo
+from worldgym.train.policy import Policy
+from worldgym.train.settings import GrpoConfig
 from worldgym.types import Prompts
 
 LR = 1e-6  # both sides stay the model they began as

@@ -2,7 +2,7 @@
 
     python benchmarks/judge_gradients.py --judges doom-rooms/idm-reward doom-rooms/idm-heldout --clips data/rooms
 
-A trainer that follows one judge's gradient (`worldgym.trainers.draft`) gains by another judge as far as both point the same
+A trainer that follows one judge's gradient (`worldgym.train.draft`) gains by another judge as far as both point the same
 way. Videos of a world model after first frames from validation seeds; the gradient of the mean log-probability of the
 commanded actions in what the codec decodes (latents, or the values of codes). Judges joined by a plus are one committee. Mean
 cosine over clips with its 95 % interval (percentile bootstrap over clips).
@@ -21,12 +21,12 @@ import tyro
 import worldgym
 from worldgym.data.clips import ClipStore
 from worldgym.errors import InputError, exit_with_sentence
-from worldgym.eval.statistics import Bootstrap
+from worldgym.eval.results.statistics import Bootstrap
 from worldgym.files import write_json
 from worldgym.judges.inverse_dynamics import InverseDynamics, probabilities_of
-from worldgym.judges.loading import load_judge
-from worldgym.models.codec import as_shown
+from worldgym.models.codecs.codec import as_shown
 from worldgym.rng import generator
+from worldgym.zoo import load_judge
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from worldgym.data.degradations import DEGRADATIONS
 from worldgym.data.prompts import counterfactual
 from worldgym.data.splits import seeds
 from worldgym.errors import InputError, exit_with_sentence
-from worldgym.eval import provenance
+from worldgym.eval.results import provenance
 from worldgym.files import write_json
 from worldgym.rewards import Reward
 from worldgym.worlds.recorder import Play, Recorder

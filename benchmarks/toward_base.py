@@ -23,14 +23,14 @@ import worldgym
 from worldgym.data.clips import ClipStore
 from worldgym.errors import InputError, exit_with_sentence
 from worldgym.eval.metrics.psnr import psnr
-from worldgym.eval.statistics import Bootstrap
+from worldgym.eval.results.statistics import Bootstrap
 from worldgym.files import write_json
 from worldgym.judges.inverse_dynamics import InverseDynamics
-from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality
 from worldgym.models.world_model import WorldModel
 from worldgym.rng import generator
 from worldgym.train.average import AverageConfig, average
+from worldgym.zoo import load_judge
 
 
 @dataclasses.dataclass(frozen=True)

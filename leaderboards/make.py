@@ -20,8 +20,8 @@ import tyro
 
 from worldgym.errors import exit_with_sentence
 from worldgym.eval import protocols
-from worldgym.eval import suite as suites
 from worldgym.eval.protocols import reward_ranking
+from worldgym.eval.results import suite as suites
 
 NEEDS_DATA = ("action-following-minecraft-v1",)  # recordings that are not made here
 

@@ -11,12 +11,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import worldgym
+VERSION = "0.1.0"
 
 
 def commit() -> str | None:
     """Hash of the checked-out commit, with "-dirty" when files of the package differ; None outside a checkout."""
-    folder = Path(worldgym.__file__).parent
+    folder = Path(__file__).parent
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None  # installed, perhaps inside somebody else's repository
     found = _git(folder, "rev-parse", "HEAD")
@@ -34,7 +34,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def versions(packages: Sequence[str]) -> dict[str, str | None]:
     """Python, worldgym and the packages that numbers depend on; None where one is absent."""
-    return {"python": platform.python_version(), "worldgym": worldgym.__version__, **{p: _version(p) for p in packages}}
+    return {"python": platform.python_version(), "worldgym": VERSION, **{p: _version(p) for p in packages}}
 
 
 def _version(package: str) -> str | None:

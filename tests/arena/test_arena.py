@@ -87,7 +87,7 @@ def test_the_page_is_blind(address):
     url, arena = address
     known = get(url + "/") + get(url + "/about")
     assert b'"a"' not in known and str(arena.folders["a"]).encode() not in known
-    from worldgym.eval.videos import read
+    from worldgym.eval.protocols.videos import read
 
     for side in ("left", "right", "truth"):
         path = arena.votes.path.with_name(f"{side}.webm")

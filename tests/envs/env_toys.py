@@ -8,9 +8,9 @@ import torch
 from worldgym.actions import DOOM
 from worldgym.envs.denoise import DenoiseEnv, DenoiseVectorEnv
 from worldgym.envs.token import TokenEnv, TokenVectorEnv
-from worldgym.models.codec import FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
-from worldgym.models.frame_diffusion import DiffusionConfig, FrameDiffusion
-from worldgym.models.token_model import TokenConfig, TokenModel
+from worldgym.models.codecs.codec import FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
+from worldgym.models.diffusion.frame_diffusion import DiffusionConfig, FrameDiffusion
+from worldgym.models.token.token_model import TokenConfig, TokenModel
 from worldgym.types import Prompts
 
 SIZE = {"wide": 8, "fine": 8, "blocks": 1, "height": 24, "width": 32}

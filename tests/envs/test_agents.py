@@ -6,9 +6,10 @@ from env_toys import denoise_env, diffusion_model, play, token_env, token_model
 
 from worldgym.actions import DOOM
 from worldgym.errors import InputError
-from worldgym.models.agents import DenoiseAgent, TokenAgent
-from worldgym.models.code_schedule import diagonal, raster, schedule
-from worldgym.models.noise_kernels import LEVELS, NoiseKernel
+from worldgym.models.diffusion.agent import DenoiseAgent
+from worldgym.models.diffusion.noise_kernels import LEVELS, NoiseKernel
+from worldgym.models.token.agent import TokenAgent
+from worldgym.models.token.code_schedule import diagonal, raster, schedule
 from worldgym.rng import RowNoise
 
 STEPS = [5, 0, 3]
@@ -67,7 +68,7 @@ def test_token_ratio_is_one(order: str, prefix: int, batch: int):
 
 def test_raster_waves_are_the_raster():
     """Two roads: the wave reader on a schedule of single cells, and plain decoding."""
-    from worldgym.models.wave_reader import RasterReader, WaveReader, predictions
+    from worldgym.models.token.wave_reader import RasterReader, WaveReader, predictions
 
     env, model = token_env(2), token_model()
     env.reset(seed=0)
@@ -83,7 +84,7 @@ def test_raster_waves_are_the_raster():
 
 def test_a_wave_does_not_see_what_is_drawn_with_it_or_later():
     """Changing a code that a wave cannot know must leave its logits alone; changing one it knows must not."""
-    from worldgym.models.wave_reader import predictions
+    from worldgym.models.token.wave_reader import predictions
 
     env, model, waves = token_env(1), token_model(), diagonal((3, 4))
     env.reset(seed=0)

@@ -9,7 +9,8 @@ import torch
 from env_toys import denoise_env, diffusion_model, prompts, token_env, token_model
 
 from worldgym.envs.checks import check_agent, check_model, check_reward, check_world
-from worldgym.models.agents import DenoiseAgent, TokenAgent
+from worldgym.models.diffusion.agent import DenoiseAgent
+from worldgym.models.token.agent import TokenAgent
 from worldgym.rewards import PixelReward, Reward
 
 

@@ -16,8 +16,8 @@ import worldgym  # noqa: F401  (registers the ids)
 from worldgym.data.clips import ClipStore
 from worldgym.data.record import record
 from worldgym.errors import InputError
-from worldgym.models import checkpoint
-from worldgym.models.codec import FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
+from worldgym.models.codecs.codec import FrameCodec, FrameCodecConfig, LatentCodec, LatentCodecConfig
+from worldgym.models.files import checkpoint
 from worldgym.rng import RowNoise
 
 IDS = {"worldgym/DoomRooms-Token-v0": "frame-codec", "worldgym/DoomRooms-Denoise-v0": "latent-codec"}

@@ -5,7 +5,7 @@ import copy
 import torch
 from env_toys import prompts, token_env, token_model
 
-from worldgym.models.agents import TokenAgent
+from worldgym.models.token.agent import TokenAgent
 from worldgym.rewards import Reward
 from worldgym.rng import RowNoise
 

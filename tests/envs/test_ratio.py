@@ -7,9 +7,10 @@ import pytest
 import torch
 from env_toys import denoise_env, diffusion_model, play, token_env, token_model
 
-from worldgym.models.agents import DenoiseAgent, TokenAgent
-from worldgym.models.attention import attention
-from worldgym.models.noise_kernels import LEVELS
+from worldgym.models.diffusion.agent import DenoiseAgent
+from worldgym.models.diffusion.noise_kernels import LEVELS
+from worldgym.models.layers.attention import attention
+from worldgym.models.token.agent import TokenAgent
 from worldgym.rng import RowNoise
 
 TOLERANCE = {"float32": 1e-4, "autocast": 1e-2, "bfloat16": 1e-2}

@@ -11,12 +11,13 @@ import torch
 from env_toys import play
 from torch import nn
 
+from worldgym import zoo
 from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.envs.token import TokenVectorEnv
-from worldgym.models import zoo
-from worldgym.models.agents import DenoiseAgent, TokenAgent
-from worldgym.models.few_rows import steady
-from worldgym.models.noise_kernels import LEVELS
+from worldgym.models.diffusion.agent import DenoiseAgent
+from worldgym.models.diffusion.noise_kernels import LEVELS
+from worldgym.models.layers.attention import steady
+from worldgym.models.token.agent import TokenAgent
 from worldgym.rng import RowNoise
 
 NOISY = [name for name, level in LEVELS.items() if level]

@@ -14,8 +14,8 @@ from gymnasium.wrappers import RecordVideo
 
 import worldgym
 from worldgym.envs.steering import FlatObservation, NoiseSteering, TopKToken
-from worldgym.models import checkpoint
-from worldgym.models.codec import FrameCodec, FrameCodecConfig
+from worldgym.models.codecs.codec import FrameCodec, FrameCodecConfig
+from worldgym.models.files import checkpoint
 from worldgym.rewards import CompositeReward, PixelReward
 
 TOKEN = "worldgym/DoomRooms-Token-v0"

@@ -11,9 +11,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from worldgym.envs.steering import FlatObservation, NoiseSteering, TopKToken
 from worldgym.errors import InputError
-from worldgym.models import checkpoint
-from worldgym.models.codec import FrameCodec, FrameCodecConfig
-from worldgym.models.token_model import TokenConfig, TokenModel
+from worldgym.models.codecs.codec import FrameCodec, FrameCodecConfig
+from worldgym.models.files import checkpoint
+from worldgym.models.token.token_model import TokenConfig, TokenModel
 from worldgym.rewards import PixelReward
 from worldgym.rng import RowNoise
 
@@ -39,7 +39,7 @@ def test_the_likeliest_code_every_time_is_greedy_decoding():
 
 def test_an_action_is_the_noise_of_the_kernel():
     """0 is the mean, the edge is `scale` standard deviations away from it: the log-density falls by scale^2 / 2 per number."""
-    from worldgym.models.agents import DenoiseAgent
+    from worldgym.models.diffusion.agent import DenoiseAgent
 
     after = {}
     for value in (0.0, 1.0):

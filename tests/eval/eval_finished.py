@@ -7,9 +7,10 @@ import pytest
 from eval_toys import SUITE, Obedient, PixelJudge, record, suite_text
 
 from worldgym.errors import unknown
-from worldgym.eval import entries, job, provenance
-from worldgym.eval.arguments import Job
-from worldgym.eval.protocols import action_following
+from worldgym.eval.protocols import action_following, entries
+from worldgym.eval.results import provenance
+from worldgym.eval.running import job
+from worldgym.eval.running.arguments import Job
 
 CLIPS = 6
 
@@ -40,7 +41,7 @@ def toy_suite(folder):
 @contextlib.contextmanager
 def _toys_for_models():
     """The zoo holds the toys; only ever around one test, so that no other test meets them."""
-    from worldgym.models import zoo
+    from worldgym import zoo
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "load", load)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from worldgym.actions import DOOM
-from worldgym.eval import suite as suites
-from worldgym.eval.entries import Entrant
 from worldgym.eval.protocols.action_following import ActionFollowing
 from worldgym.eval.protocols.base import Task
+from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.results import suite as suites
 
 COLUMNS = len(DOOM.sizes)
 HEIGHT, WIDTH = 16, 24
@@ -56,7 +56,7 @@ def encode(frames: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 
 def record(suite: suites.Suite, seed: int, count: int) -> list[Task]:
-    """In place of `worldgym.eval.clips.record`."""
+    """In place of `worldgym.eval.protocols.clips.record`."""
     return clips_of(count, suite.frames, seed, prefix=suite.prefix)
 
 

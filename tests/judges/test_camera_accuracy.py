@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldgym.models import zoo
+from worldgym import zoo
 
 ROOT = Path(__file__).parent.parent.parent
 PUBLISHED = json.loads((ROOT / "benchmarks" / "results" / "camera.json").read_text())

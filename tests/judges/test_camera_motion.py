@@ -7,7 +7,8 @@ import torch
 from worldgym.errors import InputError
 from worldgym.judges import camera_motion, matching
 from worldgym.judges.camera_motion import PRESETS, CameraMotion, CameraMotionConfig, displacements
-from worldgym.judges.camera_poses import FromPoses, as_camera_judge
+from worldgym.judges.camera_poses import FromPoses
+from worldgym.zoo import as_camera_judge
 
 TINY = {"widths": (8, 8, 8), "hidden": 32, "layers": 1}
 

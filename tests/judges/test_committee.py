@@ -8,9 +8,9 @@ from worldgym.errors import InputError
 from worldgym.judges.camera_motion import CameraMotion, CameraMotionConfig
 from worldgym.judges.committee import CameraMotionCommittee, InverseDynamicsCommittee, committee
 from worldgym.judges.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
-from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality, QualityConfig
-from worldgym.models.checkpoint import save
+from worldgym.models.files.checkpoint import save
+from worldgym.zoo import load_judge
 
 SMALL = {"height": 56, "width": 96, "widths": (8, 16, 16), "hidden": 32, "layers": 1}
 

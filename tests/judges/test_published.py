@@ -13,7 +13,7 @@ from worldgym.errors import InputError
 from worldgym.judges.published import fvd, lpips, raft
 from worldgym.judges.published.lpips import LPIPS
 from worldgym.judges.published.raft import RAFT
-from worldgym.models import published_files
+from worldgym.models.files import published_files
 
 FIXTURES = np.load(Path(__file__).parent.parent / "fixtures" / "published_networks.npz")
 

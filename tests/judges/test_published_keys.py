@@ -22,7 +22,8 @@ import torch
 from worldgym.errors import InputError
 from worldgym.judges import vpt_idm
 from worldgym.judges.published import depth_anything, lpips, musiq, qwen_reward, raft
-from worldgym.models import mineworld, published_files, torch_file
+from worldgym.models.files import published_files, torch_file
+from worldgym.models.token import mineworld
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 KEYS = json.loads((FIXTURES / "published_keys.json").read_text())
@@ -58,7 +59,7 @@ POSES = ("backbone.pretrained.blocks.4.attn.q_norm.bias", "backbone.pretrained.p
 TRANSFORMER = ("model.embed_tokens.weight", "model.layers.19.mlp.up_proj.weight", "model.norm.weight")
 TOKENIZER = ("encoder.conv_in.weight", "quantize.embedding.weight", "decoder.mid_block.resnets.1.conv2.bias")
 CASES = {
-    "mineworld": Case(  # the other sizes: tests/models/test_mineworld_files.py
+    "mineworld": Case(  # the other sizes: tests/models/token/test_mineworld_files.py
         ("300M_16f.ckpt",),
         lambda folder: mineworld.load(folder / "300M_16f.ckpt"),
         same(*TRANSFORMER, prefix="transformer.") + same(*TOKENIZER, prefix="tokenizer.model."),

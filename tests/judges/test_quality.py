@@ -10,6 +10,7 @@ from worldgym.errors import InputError
 from worldgym.judges import motion, perceptual
 from worldgym.judges.protocols import BundledPreference, FrameQuality, VideoPreference
 from worldgym.judges.quality import PRESETS, Quality, QualityConfig, ranking_loss
+from worldgym.zoo import perceptual_distance
 
 TINY = {
     "convolution": QualityConfig(widths=(4, 8, 8), height=16, width=24),
@@ -105,11 +106,11 @@ def test_feature_distance_is_half_of_one_minus_cosine():
 def test_the_door_never_downloads(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     net = Quality(TINY["convolution"])
-    assert perceptual.load("auto", net, "cpu").name.startswith("features of")
+    assert perceptual_distance("auto", net, "cpu").name.startswith("features of")
     with pytest.raises(InputError, match="lpips-alex needs its trunk"):
-        perceptual.load("lpips-alex", net, "cpu")
+        perceptual_distance("lpips-alex", net, "cpu")
     with pytest.raises(InputError, match="needs a quality net or a latent codec, but got Linear"):
-        perceptual.load("bundled", torch.nn.Linear(1, 1), "cpu")
+        perceptual_distance("bundled", torch.nn.Linear(1, 1), "cpu")
 
 
 def test_a_codecs_features_know_places_not_sharpness():
@@ -117,7 +118,7 @@ def test_a_codecs_features_know_places_not_sharpness():
     prompts = record_prompts("doom-rooms", [930_000_009, 930_000_019, 930_000_029], 3)
     now, later = (torch.from_numpy(prompts.truth[:, k]) for k in (1, 2))
     blurred = blur(now, torch.full((3,), 0.5), torch.Generator())
-    distance = perceptual.load("bundled", "doom-rooms/latent-codec", "cpu")
+    distance = perceptual_distance("bundled", "doom-rooms/latent-codec", "cpu")
     near, next_, far = (distance(x, now).mean() for x in (blurred, later, now.roll(1, 0)))
     assert distance.name == "features of doom-rooms/latent-codec" and not distance(now, now).any()
     assert near < next_ / 3 < next_ < far < 1

@@ -15,7 +15,7 @@ from worldgym.errors import InputError
 from worldgym.judges.protocols import FrameQuality, VideoPreference
 from worldgym.judges.published import preference, qwen_reward
 from worldgym.judges.published.qwen_reward import CELL, QwenReward
-from worldgym.models import torch_file
+from worldgym.models.files import torch_file
 
 SIZE = {
     "text": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4},

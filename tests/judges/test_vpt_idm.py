@@ -9,11 +9,11 @@ import pytest
 import torch
 import vpt_toys as toys
 
+from worldgym import zoo
 from worldgym.actions import spec, vpt
 from worldgym.errors import InputError
 from worldgym.judges import vpt_idm
 from worldgym.judges.vpt_idm import BUTTONS, CAMERA, VPTIDM, VPTConfig
-from worldgym.models import zoo
 from worldgym.resize import resize
 
 MINECRAFT = spec("minecraft")

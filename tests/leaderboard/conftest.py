@@ -1,19 +1,13 @@
 """A folder of result files from a run of the toy suite, which passes for the published one."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "eval"))
-
 from eval_finished import finished, finished_once  # noqa: F401
 
 
 @pytest.fixture
 def boards(finished, tmp_path, monkeypatch):  # noqa: F811
     """leaderboards/ with five entries of one seed."""
-    from worldgym.eval import suite as suites
+    from worldgym.eval.results import suite as suites
     from worldgym.leaderboard.__main__ import Add, add
 
     published = tmp_path / "suites"

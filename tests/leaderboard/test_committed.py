@@ -6,9 +6,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from worldgym.eval import protocols, record, schema, scores
-from worldgym.eval import suite as suites
-from worldgym.eval.verify import _apart
+from worldgym.eval import protocols
+from worldgym.eval.results import record, schema, scores
+from worldgym.eval.results import suite as suites
+from worldgym.eval.running.verify import _apart
 from worldgym.leaderboard import entries, tables
 from worldgym.leaderboard.check import check
 

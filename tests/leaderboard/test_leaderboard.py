@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from worldgym.errors import InputError
-from worldgym.eval import record
+from worldgym.eval.results import record
 from worldgym.leaderboard import __main__, entries, rank, site, tables
 from worldgym.leaderboard.check import check
 

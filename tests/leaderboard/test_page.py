@@ -5,7 +5,7 @@ import shutil
 import pytest
 from test_leaderboard import NASTY, SUITE, nasty
 
-from worldgym.eval.record import slug
+from worldgym.eval.results.record import slug
 from worldgym.leaderboard import entries, site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

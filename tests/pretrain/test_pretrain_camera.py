@@ -5,8 +5,8 @@ import pretrain_toys as toys
 import pytest
 import torch
 
+from worldgym import zoo
 from worldgym.judges.camera_labels import Rules
-from worldgym.models import zoo
 from worldgym.pretrain import camera_task, loop
 from worldgym.pretrain.camera_task import CameraTask, scores
 from worldgym.pretrain.config import CameraRunConfig

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from worldgym.errors import InputError
-from worldgym.models import checkpoint
+from worldgym.models.files import checkpoint
 from worldgym.pretrain import loop
 from worldgym.pretrain.config import RunConfig
-from worldgym.pretrain.report import read_log
+from worldgym.runs.report import read_log
 
 
 def config(out: Path, **values) -> RunConfig:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from worldgym.models.frame_diffusion import DiffusionConfig, FrameDiffusion
-from worldgym.models.token_model import TokenConfig, TokenModel
+from worldgym.models.diffusion.frame_diffusion import DiffusionConfig, FrameDiffusion
+from worldgym.models.token.token_model import TokenConfig, TokenModel
 from worldgym.pretrain import optim
 
 MODULES = {

@@ -5,10 +5,11 @@ import pretrain_toys as toys
 import pytest
 import torch
 
+from worldgym import zoo
 from worldgym.actions import DOOM
 from worldgym.data.degradations import DEGRADATIONS
 from worldgym.errors import InputError
-from worldgym.models import checkpoint, zoo
+from worldgym.models.files import checkpoint
 from worldgym.models.world_model import WorldModel
 from worldgym.pretrain import generated as made_clips
 from worldgym.pretrain.clips import Clips

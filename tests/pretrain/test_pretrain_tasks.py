@@ -7,12 +7,13 @@ import pretrain_toys as toys
 import pytest
 import torch
 
+from worldgym import zoo
 from worldgym.actions import DOOM
 from worldgym.errors import InputError
 from worldgym.files import sha256
-from worldgym.models import checkpoint, zoo
-from worldgym.models.token_model import PRESETS
-from worldgym.pretrain import card, codec_task, judge_task
+from worldgym.models.files import checkpoint
+from worldgym.models.token.token_model import PRESETS
+from worldgym.pretrain import codec_task, judge_task
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import DiffusionRunConfig, JudgeRunConfig, TokenRunConfig
 from worldgym.pretrain.diffusion_task import DiffusionTask
@@ -21,6 +22,7 @@ from worldgym.pretrain.judge_task import JudgeTask
 from worldgym.pretrain.networks import configure
 from worldgym.pretrain.task import evenly, rows
 from worldgym.pretrain.token_task import TokenTask
+from worldgym.runs import card
 
 CPU = torch.device("cpu")
 TINY = ("hidden=16", "mlp=16", "heads=2", "layers=1")

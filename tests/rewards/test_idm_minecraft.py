@@ -1,22 +1,17 @@
 """The inverse dynamics reward on Minecraft's actions: VPT's judge in an environment, against arithmetic by hand."""
 
-import sys
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import vpt_toys as toys
 
 from worldgym.actions import spec
 from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.errors import InputError
-from worldgym.models.codec import LatentCodec, LatentCodecConfig
+from worldgym.models.codecs.codec import LatentCodec, LatentCodecConfig
 from worldgym.rewards import IDMReward
 from worldgym.types import Prompts
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "judges"))
-import vpt_toys as toys
 
 MINECRAFT = spec("minecraft")
 

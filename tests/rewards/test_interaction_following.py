@@ -11,7 +11,7 @@ from worldgym.envs.denoise import DenoiseEnv, DenoiseVectorEnv
 from worldgym.errors import InputError
 from worldgym.judges.camera_motion import CameraMotion, CameraMotionConfig
 from worldgym.judges.soft_labels import soft_agreement
-from worldgym.models.codec import LatentCodec, LatentCodecConfig
+from worldgym.models.codecs.codec import LatentCodec, LatentCodecConfig
 from worldgym.rewards import InteractionFollowingReward
 from worldgym.types import Prompts
 
@@ -172,6 +172,6 @@ def test_bad_use_is_one_sentence():
         InteractionFollowingReward(make(1), 3)
     with pytest.raises(InputError, match="a judge of kind CameraMotion is needed here, but got LatentCodec"):
         torch.manual_seed(0)
-        from worldgym.judges.loading import load_judge
+        from worldgym.zoo import load_judge
 
         load_judge(LatentCodec(LatentCodecConfig(channels=1, wide=8, fine=8, blocks=1)), CameraMotion, "cpu")

@@ -9,7 +9,7 @@ from test_rewards import Oracle, blocks_of_truth, finish, make
 from worldgym.errors import InputError
 from worldgym.judges import perceptual
 from worldgym.judges.quality import PRESETS, Quality, QualityConfig
-from worldgym.models import checkpoint
+from worldgym.models.files import checkpoint
 from worldgym.rewards import DriftReward, Guards, PixelReward, PreferenceReward, VisualQualityReward
 
 SMALL = QualityConfig(widths=(4, 8, 8), height=24, width=32)

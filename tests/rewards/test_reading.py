@@ -8,7 +8,7 @@ from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.judges.camera_motion import CameraMotion, CameraMotionConfig
 from worldgym.judges.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from worldgym.judges.quality import Quality, QualityConfig
-from worldgym.models.codec import LatentCodec, LatentCodecConfig
+from worldgym.models.codecs.codec import LatentCodec, LatentCodecConfig
 from worldgym.rewards import DriftReward, IDMReward, InteractionFollowingReward, PixelReward, VisualQualityReward
 from worldgym.rewards.reading import SIZE, distinct, in_batches, rows, single_frames, single_steps
 from worldgym.types import Prompts

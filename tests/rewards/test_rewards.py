@@ -13,8 +13,8 @@ from worldgym.actions import DOOM
 from worldgym.envs.denoise import DenoiseEnv, DenoiseVectorEnv
 from worldgym.errors import InputError
 from worldgym.judges.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
-from worldgym.models import checkpoint
-from worldgym.models.codec import LatentCodec, LatentCodecConfig
+from worldgym.models.codecs.codec import LatentCodec, LatentCodecConfig
+from worldgym.models.files import checkpoint
 from worldgym.rewards import IDMLikelihoodReward, IDMReward, PixelReward, Reward
 from worldgym.types import Prompts
 

@@ -10,7 +10,7 @@ from worldgym.errors import InputError
 from worldgym.judges.committee import committee
 from worldgym.judges.inverse_dynamics import augment
 from worldgym.judges.quality import Quality, QualityConfig
-from worldgym.models.codec import LatentCodec, LatentCodecConfig, as_shown
+from worldgym.models.codecs.codec import LatentCodec, LatentCodecConfig, as_shown
 from worldgym.rewards import (
     DriftReward,
     IDMLikelihoodReward,

@@ -17,7 +17,7 @@ import numpy as np
 from worldgym.arena.pairs import Pair, load
 from worldgym.arena.votes import QUESTIONS, Votes
 from worldgym.errors import InputError
-from worldgym.eval.videos import encode
+from worldgym.eval.protocols.videos import encode
 
 PAGE = Path(__file__).parent / "page.html"
 LONGEST = 10_000  # bytes of a vote

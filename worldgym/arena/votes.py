@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from worldgym.errors import InputError
-from worldgym.eval.statistics import Bootstrap
+from worldgym.eval.results.statistics import Bootstrap
 from worldgym.rng import generator
 
 QUESTIONS = ("actions", "quality")

@@ -18,10 +18,10 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor, nn
 
 from worldgym import actions as action_specs
+from worldgym import zoo
+from worldgym.data.prompt_source import find_prompts
 from worldgym.envs.options import ResetOptions
-from worldgym.envs.prompt_source import find_prompts
 from worldgym.errors import InputError
-from worldgym.models import zoo
 from worldgym.rng import torch_seed
 from worldgym.types import Prompts
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from worldgym.envs.base import WorldModelVectorEnv
 from worldgym.envs.single import SingleEnv
-from worldgym.models import flow
-from worldgym.models.agents import DenoiseTrajectory
+from worldgym.models.diffusion import flow
+from worldgym.models.diffusion.trajectory import DenoiseTrajectory
 from worldgym.rng import RowNoise
 from worldgym.types import Prompts
 
@@ -38,13 +38,13 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
     Args:
         num_envs: B rows.
         codec: name or path of a latent codec, or one.
-        prompts: see `worldgym.envs.prompt_source.find_prompts`.
+        prompts: see `worldgym.data.prompt_source.find_prompts`.
         prompt_seeds: world seeds of the prompts.
         frames: T, prefix included.
         prefix: P >= 1.
         clip_frames: c, frames that are denoised together; the model's `clip`.
         steps: K per clip.
-        shift: of the time grid, see `worldgym.models.flow.time_grid`.
+        shift: of the time grid, see `worldgym.models.diffusion.flow.time_grid`.
         spec: action spec of the prompts.
         device: of all tensors.
         render_mode: None or "rgb_array".

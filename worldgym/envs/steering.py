@@ -18,12 +18,13 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from torch import nn
 
+from worldgym import zoo
 from worldgym.envs.denoise import DenoiseEnv
 from worldgym.envs.token import TokenEnv
 from worldgym.errors import InputError, unknown
-from worldgym.models import zoo
-from worldgym.models.agents import DenoiseAgent, TokenAgent
-from worldgym.models.noise_kernels import kernel as noise_kernel
+from worldgym.models.diffusion.agent import DenoiseAgent
+from worldgym.models.diffusion.noise_kernels import kernel as noise_kernel
+from worldgym.models.token.agent import TokenAgent
 from worldgym.models.world_model import WorldModel
 
 
@@ -65,7 +66,7 @@ class NoiseSteering(_Steering):
     Args:
         env: a `DenoiseEnv`, wrapped in rewards or not.
         model: the frozen world model: zoo name or path, `WorldModel`, or `FrameDiffusion`.
-        noise: name of a noise kernel, see `worldgym.models.noise_kernels`; not "ode".
+        noise: name of a noise kernel, see `worldgym.models.diffusion.noise_kernels`; not "ode".
         scale: c.
     """
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from worldgym.envs.base import WorldModelVectorEnv
 from worldgym.envs.single import SingleEnv
-from worldgym.models.agents import TokenTrajectory
-from worldgym.models.code_schedule import schedule as code_schedule
+from worldgym.models.token.code_schedule import schedule as code_schedule
+from worldgym.models.token.trajectory import TokenTrajectory
 from worldgym.types import Prompts
 
 
@@ -35,11 +35,11 @@ class TokenVectorEnv(WorldModelVectorEnv):
     Args:
         num_envs: B rows.
         codec: name or path of a frame codec, or one.
-        prompts: see `worldgym.envs.prompt_source.find_prompts`.
+        prompts: see `worldgym.data.prompt_source.find_prompts`.
         prompt_seeds: world seeds of the prompts.
         frames: T, prefix included.
         prefix: P >= 1.
-        schedule: "raster", "diagonal" or "diagonal-compat" (see `worldgym.models.code_schedule`).
+        schedule: "raster", "diagonal" or "diagonal-compat" (see `worldgym.models.token.code_schedule`).
         window: of the diagonal schedule.
         spec: action spec of the prompts.
         device: of all tensors.
@@ -63,7 +63,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
         render_mode: str | None = None,
     ):
         if isinstance(codec, str):
-            from worldgym.models.zoo import load_codec
+            from worldgym.zoo import load_codec
 
             codec = load_codec(codec, self.codec_kind, device)
         self.schedule = code_schedule(schedule, codec.grid, window)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import tyro
 
 from worldgym.errors import exit_with_sentence
-from worldgym.eval.arguments import Job
+from worldgym.eval.running.arguments import Job
 
 
 @exit_with_sentence
@@ -25,14 +25,14 @@ def main() -> None:
     """The program."""
     asked = tyro.cli(Job, prog="python -m worldgym.eval", description=__doc__)
     if asked.verify:
-        from worldgym.eval import verify
+        from worldgym.eval.running import verify
 
         raise SystemExit(verify.main(asked))
     if asked.compare:
-        from worldgym.eval import compare
+        from worldgym.eval.running import compare
 
         return compare.main(asked)
-    from worldgym.eval import job
+    from worldgym.eval.running import job
 
     job.run(asked)
 

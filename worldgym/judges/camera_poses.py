@@ -1,21 +1,18 @@
 """Published 3-D models as camera judges: whatever estimates camera poses from frames can stand in for the bundled network.
 
 - `PoseEstimator`: what such a model must offer. `FromPoses(estimator)`: the same as a judge.
-- `CameraJudge`: what a camera judge offers. `as_camera_judge(judge, device)`: by name, path, network or estimator.
+- `CameraJudge`: what a camera judge offers. `worldgym.zoo.as_camera_judge` finds one by name, path, network or estimator.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from worldgym.errors import InputError
 from worldgym.judges.camera_labels import matrix_motion
-from worldgym.judges.camera_motion import CameraMotion
-from worldgym.judges.loading import load_judge
 
 
 class PoseEstimator(Protocol):
@@ -54,20 +51,3 @@ class FromPoses:
         if tuple(poses.shape) != wanted:
             raise InputError(f"{type(self.estimator).__name__}.poses gave shape {tuple(poses.shape)}; {wanted} is needed")
         return matrix_motion(poses)
-
-
-def as_camera_judge(judge: str | Path | Any, device: str | torch.device) -> CameraJudge:
-    """A zoo name, a path, a `CameraMotion`, or any object with a method `motion` or `poses`.
-
-    Raises:
-        InputError: none of these.
-    """
-    if isinstance(judge, (str, Path, CameraMotion)):
-        return load_judge(judge, CameraMotion, device)
-    if callable(getattr(judge, "motion", None)):
-        return judge
-    if callable(getattr(judge, "poses", None)):
-        return FromPoses(judge)
-    raise InputError(
-        f"a camera judge is needed: a zoo name, or an object with motion(frames) or poses(frames), not {type(judge).__name__}"
-    )

@@ -1,6 +1,6 @@
 """How far apart do two pictures look? One door for perceptual distance, and the name of what is behind it.
 
-- `load(net, bundled, device)`: a `Distance`: LPIPS where it is at hand, features of a bundled net otherwise.
+- `Distance`: what there is behind the door, `worldgym.zoo.perceptual_distance`.
 - `FeatureDistance`: on the stages of a `Quality` net or of a codec's encoder. `PublishedLPIPS`: the `lpips` package.
 """
 
@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldgym.errors import InputError
-from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality
-from worldgym.models.codec import Block, LatentCodec, to_unit
+from worldgym.models.codecs.codec import Block, LatentCodec, to_unit
 
 LPIPS_TRUNKS = {"lpips-vgg": ("vgg", "vgg16-397923af.pth"), "lpips-alex": ("alex", "alexnet-owt-7be5be79.pth")}
 MISSING = 'pip install "worldgym[published]" and put the trunk {file} into {folder}'
@@ -116,30 +115,3 @@ class PublishedLPIPS:
         """See `Distance`."""
         x, y = (z.flatten(0, -4).movedim(-1, 1).float() / 127.5 - 1 for z in (frames, truth))
         return self.net(x, y).flatten().reshape(frames.shape[:-3])
-
-
-def load(net: str, bundled: str | Path | Quality | LatentCodec, device: str | torch.device) -> Distance:
-    """A perceptual distance.
-
-    Args:
-        net: "auto" (LPIPS-VGG where package and trunk are here, the bundled net otherwise), "bundled", "lpips-vgg",
-            "lpips-alex", or zoo name or path of a quality net or latent codec.
-        bundled: the net behind "bundled": a reward takes another one than an evaluation.
-        device: where it runs.
-
-    Raises:
-        InputError: what was asked for is not here.
-    """
-    if net == "auto":
-        try:
-            return PublishedLPIPS("lpips-vgg", device)
-        except InputError:
-            net = "bundled"
-    if net in LPIPS_TRUNKS:
-        return PublishedLPIPS(net, device)
-    source = bundled if net == "bundled" else net
-    found = load_judge(source, torch.nn.Module, device)
-    if not isinstance(found, (Quality, LatentCodec)):
-        raise InputError(f"a perceptual distance needs a quality net or a latent codec, but got {type(found).__name__}")
-    name = str(source) if isinstance(source, (str, Path)) else f"a {type(found).__name__}"
-    return FeatureDistance(CodecStages(found) if isinstance(found, LatentCodec) else found, name)

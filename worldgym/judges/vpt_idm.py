@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from worldgym.actions import ActionSpec, CameraAxis, spec
 from worldgym.errors import InputError
-from worldgym.models import torch_file
+from worldgym.models.files import torch_file
 from worldgym.resize import resize
 
 BUTTONS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint", "use", "drop", "inventory")

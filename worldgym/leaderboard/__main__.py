@@ -68,8 +68,8 @@ Command = (
 
 def add(asked: Add) -> None:
     """Copy results and their clips."""
-    from worldgym.eval import schema
-    from worldgym.eval.record import slug
+    from worldgym.eval.results import schema
+    from worldgym.eval.results.record import slug
 
     paths = sorted(Path(asked.run).glob("*/[0-9]*.json"))
     if not paths:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from worldgym.errors import InputError
-from worldgym.eval import schema, verify
-from worldgym.eval import suite as suites
+from worldgym.eval.results import schema
+from worldgym.eval.results import suite as suites
+from worldgym.eval.running import verify
 from worldgym.leaderboard import entries
 
 LARGEST_FILM = 2 << 20  # bytes of one WebM

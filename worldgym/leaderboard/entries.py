@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from worldgym.errors import InputError
-from worldgym.eval import protocols, schema, scores
-from worldgym.eval import suite as suites
+from worldgym.eval import protocols
 from worldgym.eval.protocols.base import Protocol
-from worldgym.eval.record import slug
+from worldgym.eval.results import schema, scores
+from worldgym.eval.results import suite as suites
+from worldgym.eval.results.record import slug
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from worldgym import actions as action_specs
 from worldgym.errors import InputError
-from worldgym.models import wave_reader
-from worldgym.models.code_schedule import schedule as code_schedule
+from worldgym.models.token import wave_reader
+from worldgym.models.token.code_schedule import schedule as code_schedule
 from worldgym.rng import RowNoise
 
 

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from worldgym import rng
+from worldgym import rng, zoo
 from worldgym.errors import InputError
-from worldgym.models import codec as codecs
-from worldgym.models import zoo
+from worldgym.models.codecs import codec as codecs
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import CodecRunConfig
 from worldgym.pretrain.networks import configure

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from worldgym.errors import InputError
-from worldgym.pretrain.schedule import Budget
+from worldgym.runs.schedule import Budget
 
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (

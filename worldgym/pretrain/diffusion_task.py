@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from worldgym import rng
-from worldgym.models.frame_diffusion import PRESETS, FrameDiffusion
+from worldgym.models.diffusion.frame_diffusion import PRESETS, FrameDiffusion
 from worldgym.pretrain.config import DiffusionRunConfig
 from worldgym.pretrain.networks import configure
 from worldgym.pretrain.windows import Windows

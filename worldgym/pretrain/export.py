@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
+from worldgym import zoo
 from worldgym.errors import InputError
 from worldgym.files import output_folder, sha256, write_json
-from worldgym.models import checkpoint, zoo
-from worldgym.pretrain.card import portable
+from worldgym.models.files import checkpoint
+from worldgym.runs.card import portable
 
 LIMIT = 16e6  # bytes of a bundled file
 DROPPED = ("sha256", "name")  # of the run's card: said anew

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from worldgym import zoo
 from worldgym.data.clips import ClipStore
 from worldgym.data.prompts import store_prompts
 from worldgym.errors import InputError
 from worldgym.files import atomic_path, output_folder
-from worldgym.models import zoo
 from worldgym.models.world_model import WorldModel
 from worldgym.rng import torch_seed
 

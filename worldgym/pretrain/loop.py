@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +21,15 @@ from torch import nn
 from worldgym import rng
 from worldgym.errors import InputError
 from worldgym.files import output_folder, remove_leftovers
-from worldgym.models import checkpoint
-from worldgym.pretrain import card, optim, schedule
+from worldgym.models.files import checkpoint
+from worldgym.pretrain import optim
 from worldgym.pretrain.config import RunConfig
-from worldgym.pretrain.report import Report
 from worldgym.pretrain.state import RunState
 from worldgym.pretrain.task import Task
+from worldgym.runs import card, schedule
+from worldgym.runs.device import pick_device
+from worldgym.runs.report import Report
+from worldgym.runs.signals import stop_signals
 
 
 def train(task: Task, config: RunConfig, command: str) -> Path:
@@ -56,16 +57,6 @@ def train(task: Task, config: RunConfig, command: str) -> Path:
         return _finish(task, config, run, report, command)
     finally:
         report.close()
-
-
-def pick_device(name: str) -> torch.device:
-    """The device for a --device value."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError):
-        raise InputError(f"device {name!r} is not there; use --device cpu or auto") from None
 
 
 def _start(task: Task, config: RunConfig) -> RunState:
@@ -159,25 +150,3 @@ def _seeded(seed: int, *names: object) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(rng.torch_seed(seed, *names))
         yield
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Yield a list that receives SIGINT or SIGTERM; the second one acts as usual."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield received
-        return
-    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, _frame: object) -> None:
-        received.append(number)
-        signal.signal(number, old[number])
-
-    for number in old:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from worldgym import zoo
 from worldgym.files import sha256
 from worldgym.judges import quality
-from worldgym.models import zoo
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import QualityRunConfig
 from worldgym.pretrain.generated import generated

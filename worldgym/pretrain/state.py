@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from worldgym.errors import InputError
-from worldgym.models import checkpoint
+from worldgym.models.files import checkpoint
 from worldgym.pretrain.config import FREE
 from worldgym.pretrain.optim import Average
 

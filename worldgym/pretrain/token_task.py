@@ -10,7 +10,7 @@ import math
 import torch
 from torch import nn
 
-from worldgym.models.token_model import PRESETS, TokenModel
+from worldgym.models.token.token_model import PRESETS, TokenModel
 from worldgym.pretrain.config import TokenRunConfig
 from worldgym.pretrain.networks import configure
 from worldgym.pretrain.windows import Windows

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from worldgym import zoo
 from worldgym.errors import InputError
 from worldgym.files import sha256
-from worldgym.models import zoo
-from worldgym.pretrain import schedule
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import WorldModelRunConfig
 from worldgym.pretrain.encoded import encoded
+from worldgym.runs import schedule
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from worldgym.errors import InputError
 from worldgym.judges.inverse_dynamics import InverseDynamics
-from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality
 from worldgym.rewards.base import Reward, Scored
 from worldgym.rewards.reading import rows
+from worldgym.zoo import load_judge
 
 HeldOut = Callable[[Tensor, Tensor], Tensor]
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from worldgym.errors import InputError, unknown
 from worldgym.judges.inverse_dynamics import InverseDynamics, probabilities_of, recovered
-from worldgym.judges.loading import load_judge
 from worldgym.judges.vpt_idm import VPTIDM
 from worldgym.rewards.base import Reward
 from worldgym.rewards.reading import in_batches, rows, single_steps
+from worldgym.zoo import load_judge
 
 MODES = ("mean", "exact", "probability", "log_likelihood")
 SOFT = ("probability", "log_likelihood")

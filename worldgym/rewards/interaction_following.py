@@ -11,10 +11,10 @@ from worldgym.errors import InputError, unknown
 from worldgym.judges.camera_commands import MOMENTA, commanded_labels
 from worldgym.judges.camera_labels import Rules, agreement
 from worldgym.judges.camera_motion import CameraMotion
-from worldgym.judges.camera_poses import as_camera_judge
 from worldgym.judges.soft_labels import soft_agreement
 from worldgym.rewards.base import Reward, Scored
 from worldgym.rewards.reading import in_batches, rows, single_steps
+from worldgym.zoo import as_camera_judge
 
 MODES = ("exact", "fine", "soft")
 

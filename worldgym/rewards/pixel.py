@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from worldgym.judges import perceptual as distances
 from worldgym.rewards.base import Reward
 from worldgym.rewards.reading import in_batches, rows
 from worldgym.rewards.visual_quality import late
+from worldgym.zoo import perceptual_distance
 
 BUNDLED = "doom-rooms/quality-reward"
 
@@ -40,7 +40,7 @@ class PixelReward(Reward):
 
     def __init__(self, env: Any, perceptual: str | None = "auto", weight: float = 1.0, due: str = "episode"):
         super().__init__(env, weight, due, perceptual=perceptual)
-        self.distance = distances.load(perceptual, BUNDLED, self.core.device) if perceptual else None
+        self.distance = perceptual_distance(perceptual, BUNDLED, self.core.device) if perceptual else None
         self.range = (-1.0 - (self.distance.highest if self.distance else 0.0), 0.0)
         self.note = f"L1 + {self.distance.name}" if self.distance else "L1"
 

@@ -4,7 +4,7 @@
 - `SMOOTH`: for each reward that has one, its differentiable relative.
 
 `env.step` gives numbers, which is all that GRPO and NFT need. The bundled judges are networks, so their gradient is there
-for trainers that follow it (`worldgym.trainers.draft`). Judges look through the augmentations of their own training, drawn
+for trainers that follow it (`worldgym.train.draft`). Judges look through the augmentations of their own training, drawn
 anew every time: a change that pleases the judge under one tint, blur or contrast alone is no change for the better.
 """
 
@@ -22,7 +22,7 @@ from worldgym.judges.committee import COMMITTEES
 from worldgym.judges.inverse_dynamics import InverseDynamics, augment
 from worldgym.judges.quality import Quality
 from worldgym.judges.soft_labels import soft_agreement
-from worldgym.models.codec import as_shown
+from worldgym.models.codecs.codec import as_shown
 from worldgym.rewards.base import Reward
 from worldgym.rewards.idm import IDMLikelihoodReward, IDMReward
 from worldgym.rewards.interaction_following import InteractionFollowingReward

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from worldgym.errors import InputError
-from worldgym.judges.loading import load_judge
 from worldgym.judges.protocols import FrameQuality
 from worldgym.judges.quality import Quality
 from worldgym.rewards.base import Reward
 from worldgym.rewards.reading import rows, single_frames
+from worldgym.zoo import load_judge
 
 
 def frame_judge(judge: str | FrameQuality, reward: Reward) -> FrameQuality:

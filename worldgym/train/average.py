@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worldgym import zoo
 from worldgym.errors import InputError
 from worldgym.files import output_folder, sha256, write_json
-from worldgym.models import checkpoint, zoo
-from worldgym.pretrain.card import hardware, portable, versions
+from worldgym.models.files import checkpoint
 from worldgym.provenance import commit
+from worldgym.runs.card import hardware, portable, versions
 
 COUNTED = ("minutes", "iterations", "updates", "steps")
 KEPT = ("architecture", "parameters", "base", "base_sha256", "scores", "settings")

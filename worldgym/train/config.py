@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from worldgym.errors import InputError
-from worldgym.pretrain.schedule import Budget
-from worldgym.trainers.config import DraftConfig, GrpoConfig, LoopConfig, NftConfig, flag
+from worldgym.runs.schedule import Budget
+from worldgym.train.settings import DraftConfig, GrpoConfig, LoopConfig, NftConfig, flag
 
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from worldgym import zoo
 from worldgym.files import sha256, write_json
-from worldgym.models import checkpoint, zoo
-from worldgym.pretrain.card import hardware, portable, versions
+from worldgym.models.files import checkpoint
 from worldgym.provenance import commit
+from worldgym.runs.card import hardware, portable, versions
+from worldgym.runs.memory import merged
 from worldgym.train.config import RunConfig
+from worldgym.train.learner import Learner
 from worldgym.train.state import Progress
-from worldgym.trainers.learner import Learner
-from worldgym.trainers.memory import merged
 
 OWN = ("kind", "config", "format")  # of a model file; the rest tells where it comes from
 

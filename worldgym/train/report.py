@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worldgym.errors import InputError
-from worldgym.pretrain.report import Report
+from worldgym.runs.report import Report
 
 SHOWN = {"reward": ".4f", "ratio": ".3f", "kl": ".1e", "clip_share": ".1%", "loss": ".3g", "clips_per_second": ".2f"}
 

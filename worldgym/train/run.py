@@ -15,26 +15,26 @@ from typing import Any
 
 import torch
 
+from worldgym import zoo
 from worldgym.errors import InputError
 from worldgym.files import output_folder, remove_leftovers, write_bytes, write_json
-from worldgym.models import zoo
-from worldgym.models.noise_kernels import NoiseKernel
+from worldgym.models.diffusion.noise_kernels import NoiseKernel
 from worldgym.models.world_model import WorldModel
-from worldgym.pretrain import schedule
-from worldgym.pretrain.card import portable
-from worldgym.pretrain.loop import pick_device, stop_signals
 from worldgym.provenance import commit
 from worldgym.rewards.smooth import Objective
+from worldgym.runs import memory, schedule
+from worldgym.runs.card import portable
+from worldgym.runs.device import pick_device
+from worldgym.runs.ranks import Ranks, ranks
+from worldgym.runs.signals import stop_signals
 from worldgym.train import state, wiring
 from worldgym.train.config import DraftRun, GrpoRun, RunConfig
+from worldgym.train.draft import Draft
 from worldgym.train.export import write_model
+from worldgym.train.grpo import Grpo
+from worldgym.train.learner import Learner, rows_needed
+from worldgym.train.policy import Policy, QuietEnd
 from worldgym.train.report import Silent, TrainReport
-from worldgym.trainers import memory
-from worldgym.trainers.draft import Draft
-from worldgym.trainers.grpo import Grpo
-from worldgym.trainers.learner import Learner, rows_needed
-from worldgym.trainers.policy import Policy, QuietEnd
-from worldgym.trainers.ranks import Ranks, ranks
 
 
 def train(config: RunConfig, command: str) -> Path:
@@ -118,7 +118,7 @@ def _reference(config: RunConfig, world: WorldModel) -> Policy:
 def _algorithm(config: RunConfig) -> type[Learner]:
     if isinstance(config, GrpoRun):
         return Grpo
-    from worldgym.trainers.nft import Nft
+    from worldgym.train.nft import Nft
 
     return Nft
 

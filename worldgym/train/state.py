@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from worldgym.errors import InputError
-from worldgym.models import checkpoint
+from worldgym.models.files import checkpoint
+from worldgym.runs.ranks import cut_like, whole
 from worldgym.train.config import FREE, RunConfig
-from worldgym.trainers.learner import Learner
-from worldgym.trainers.ranks import cut_like, whole
+from worldgym.train.learner import Learner
 
 
 @dataclasses.dataclass

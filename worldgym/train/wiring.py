@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
-from worldgym import rewards
+from worldgym import rewards, zoo
 from worldgym.data.clips import ClipStore
 from worldgym.data.prompts import store_prompts
 from worldgym.data.record import record
 from worldgym.data.vpt import training_prompts
 from worldgym.errors import InputError, unknown
-from worldgym.models import zoo
 from worldgym.models.world_model import WorldModel
 from worldgym.rng import generator
 from worldgym.train.config import RunConfig

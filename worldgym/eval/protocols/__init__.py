@@ -11,7 +11,7 @@ import importlib
 
 from worldgym.errors import unknown
 from worldgym.eval.protocols.base import Protocol
-from worldgym.eval.suite import Suite
+from worldgym.eval.results.suite import Suite
 
 # By name, so that one protocol's needs are not loaded for another's suite.
 PROTOCOLS = {

@@ -13,17 +13,18 @@ import numpy as np
 import torch
 
 from worldgym.actions import spec as action_spec
-from worldgym.eval import entries, rows
-from worldgym.eval.clips import record
-from worldgym.eval.entries import Entrant
-from worldgym.eval.looks import DISTANCE, JUDGE, METRICS, Looks, networks
 from worldgym.eval.metrics import action_following as following
 from worldgym.eval.metrics.frechet import frechet
 from worldgym.eval.metrics.psnr import psnr
 from worldgym.eval.metrics.ssim import ssim
+from worldgym.eval.protocols import entries
 from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
-from worldgym.eval.statistics import Bootstrap, Score
-from worldgym.eval.suite import Suite
+from worldgym.eval.protocols.clips import record
+from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.looks import DISTANCE, JUDGE, METRICS, Looks, networks
+from worldgym.eval.results import rows
+from worldgym.eval.results.statistics import Bootstrap, Score
+from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator
 
 RATIOS = {  # what a confusion matrix says, and in which column

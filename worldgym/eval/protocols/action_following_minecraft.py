@@ -5,8 +5,8 @@ The first frame of each validation clip and 15 actions go in. The 15 frames that
 recorded ones: macro precision, recall and F1 over all frames of all clips per task, then the plain mean over 7 tasks; camera
 in VPT's 11 bins; looks against the true frames at 224x384.
 
-Data and networks are published files (`worldgym.models.published_files`). Clips and the inverse dynamics model must be there;
-a metric of looks whose file is not there is null, and the run says what to type.
+Data and networks are published files (`worldgym.models.files.published_files`). Clips and the inverse dynamics model must be
+there; a metric of looks whose file is not there is null, and the run says what to type.
 
 Rows: "given" and "predicted" labels of the 7 tasks and 11-bin camera, per-clip numbers, I3D features.
 """
@@ -23,18 +23,19 @@ from worldgym.actions import spec as action_spec
 from worldgym.data.video_file import through_codec
 from worldgym.data.vpt import recordings
 from worldgym.errors import InputError
-from worldgym.eval import entries, published_looks, rows
-from worldgym.eval.entries import Entrant
 from worldgym.eval.metrics import action_following as following
 from worldgym.eval.metrics import published_macro
 from worldgym.eval.metrics.frechet import frechet
 from worldgym.eval.metrics.psnr import psnr
 from worldgym.eval.metrics.ssim import ssim
+from worldgym.eval.protocols import entries, published_looks
 from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
-from worldgym.eval.statistics import Bootstrap, Score
+from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.results import rows
+from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.judges import vpt_idm
-from worldgym.models import published_files
+from worldgym.models.files import published_files
 from worldgym.rng import generator
 
 RATIOS = {"precision": 0, "recall": 1, "f1": 2}

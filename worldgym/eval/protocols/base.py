@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from worldgym.errors import InputError, unknown
-from worldgym.eval import entries
-from worldgym.eval.digests import digest
-from worldgym.eval.entries import Entrant
-from worldgym.eval.statistics import Bootstrap, Score
-from worldgym.eval.suite import Suite
+from worldgym.eval.protocols import entries
+from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.results.digests import digest
+from worldgym.eval.results.statistics import Bootstrap, Score
+from worldgym.eval.results.suite import Suite
 
 Row = dict[str, Any]
 

@@ -17,17 +17,17 @@ import torch
 from tqdm import tqdm
 
 from worldgym.errors import InputError
-from worldgym.eval import rows
-from worldgym.eval import suite as suites
-from worldgym.eval.entries import Entrant
 from worldgym.eval.metrics.image_quality import qualities, visual_quality
 from worldgym.eval.metrics.interaction_following import PARTS, interaction_following, true_labels
 from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
-from worldgym.eval.statistics import Bootstrap
+from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.results import rows
+from worldgym.eval.results import suite as suites
+from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.camera_labels import COLUMNS, Rules
-from worldgym.judges.camera_poses import as_camera_judge
 from worldgym.rng import generator
+from worldgym.zoo import as_camera_judge
 
 LEAST = 2  # clips per cell, so that every clip has a donor
 
@@ -123,7 +123,7 @@ class InteractionFollowing(ModelProtocol):
 
     def load_judges(self) -> None:
         """See `Protocol.load_judges`."""
-        from worldgym.models import zoo
+        from worldgym import zoo
 
         self.camera = as_camera_judge(self.suite.judge, self.device)
         self.frames_judge = zoo.load(self.options.quality, device=self.device) if self.options.quality else None

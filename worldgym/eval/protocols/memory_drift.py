@@ -1,7 +1,7 @@
 """Memory and drift (ours): does a place look the same when the camera comes back, and does the picture hold over a minute?
 
 Tours through the true game that come back (look away and back, full turns, out and home again); 64 and more frames. Models
-that hold fewer frames go on from their own last ones (`worldgym.eval.sliding`) and forget what is older.
+that hold fewer frames go on from their own last ones (`worldgym.eval.protocols.sliding`) and forget what is older.
 
 Rows: revisiting frames, distances to the truth and qualities per frame, means over clips under "scores". References: "truth".
 """
@@ -14,18 +14,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from worldgym.errors import unknown
-from worldgym.eval import entries, rows
-from worldgym.eval.entries import Entrant
-from worldgym.eval.looks import DISTANCE, JUDGE, METRICS, Looks, networks
 from worldgym.eval.metrics import revisit_error as memory
 from worldgym.eval.metrics.drift import brightness_drift, quality_drift
 from worldgym.eval.metrics.image_quality import image_quality, qualities
 from worldgym.eval.metrics.perceptual import distances
+from worldgym.eval.protocols import entries
 from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
-from worldgym.eval.sliding import Continued
-from worldgym.eval.statistics import Bootstrap
-from worldgym.eval.suite import suite_seeds
-from worldgym.eval.tours import SCRIPTS, Guide
+from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.looks import DISTANCE, JUDGE, METRICS, Looks, networks
+from worldgym.eval.protocols.sliding import Continued
+from worldgym.eval.protocols.tours import SCRIPTS, Guide
+from worldgym.eval.results import rows
+from worldgym.eval.results.statistics import Bootstrap
+from worldgym.eval.results.suite import suite_seeds
 
 MOST = 64  # starts that are tried per tour
 

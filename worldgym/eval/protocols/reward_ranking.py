@@ -1,8 +1,8 @@
 """The reward benchmark (ours): clips of the real game whose order is known, and how a reward ranks them.
 
-For every clip that was played there are versions with known faults (`worldgym.eval.variants`): other actions from the same
-start, actions late or mirrored, frozen, shuffled or damaged frames, reconstructions, a world model's output. Rewards compete:
-each scores every version under the actions that were commanded, with the truth at hand if it wants it.
+For every clip that was played there are versions with known faults (`worldgym.eval.protocols.variants`): other actions from
+the same start, actions late or mirrored, frozen, shuffled or damaged frames, reconstructions, a world model's output. Rewards
+compete: each scores every version under the actions that were commanded, with the truth at hand if it wants it.
 
 Rows: the reward of every version, under "versions". Baselines: "constant" and "random" (chance), "truth-aware" (ceiling: is
 told which actions were played). What a reward costs per clip follows from the entry's time in the result file.
@@ -21,13 +21,14 @@ from worldgym import rewards
 from worldgym.actions import spec as action_spec
 from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.errors import InputError, unknown
-from worldgym.eval import entries, rows, variants
-from worldgym.eval.digests import digest
-from worldgym.eval.entries import Entrant
 from worldgym.eval.metrics import ranking
+from worldgym.eval.protocols import entries, variants
 from worldgym.eval.protocols.base import Answers, Metric, Protocol, Row, Scored, Task
-from worldgym.eval.statistics import Bootstrap
-from worldgym.eval.suite import suite_seeds
+from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.results import rows
+from worldgym.eval.results.digests import digest
+from worldgym.eval.results.statistics import Bootstrap
+from worldgym.eval.results.suite import suite_seeds
 from worldgym.rewards import Reward
 from worldgym.rng import generator
 from worldgym.types import Prompts

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldgym.errors import InputError, unknown
-from worldgym.models import published_files, torch_file
+from worldgym.models.files import published_files, torch_file
 
 PATCH, SIDE, GRID = 14, 504, 37  # pixels; pixels of the longer side; places in the position table, each way
 REFERENCE_FROM = 3  # frames; below that the first is the reference

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from worldgym.errors import InputError
 from worldgym.files import sha256
-from worldgym.models import published_files
+from worldgym.models.files import published_files
 
 NAME = "i3d_torchscript.pt"
 PREFIXES = (10, 11, 12, 13, 14, 15)  # MineWorld averages over them

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldgym.errors import unknown
-from worldgym.models import published_files, torch_file
+from worldgym.models.files import published_files, torch_file
 
 # (channels, kernel, stride, padding) of a convolution with ReLU; "pool": maximum; "tap": features are read here.
 _THIRD = ((384, 3, 1, 1), "tap", (256, 3, 1, 1), "tap", (256, 3, 1, 1), "tap")

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldgym.errors import InputError
-from worldgym.models import published_files, torch_file
+from worldgym.models.files import published_files, torch_file
 
 NAME = "musiq_spaq_ckpt.npz"
 PATCH, GRID, SIDES = 32, 10, (224, 384)

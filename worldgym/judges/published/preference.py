@@ -23,7 +23,7 @@ from torch import Tensor
 from worldgym.errors import InputError
 from worldgym.judges.published import qwen_reward
 from worldgym.judges.published.qwen_reward import IMAGE, VIDEO, QwenReward
-from worldgym.models import published_files
+from worldgym.models.files import published_files
 
 HPS_PIXELS = 256 * 28 * 28  # of every picture
 VIDEO_PIXELS = (128 * 28 * 28, 240 * 320)  # lowest and highest of a frame; above the highest always goes down to it

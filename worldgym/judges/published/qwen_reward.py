@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldgym.errors import InputError
-from worldgym.models import torch_file
+from worldgym.models.files import torch_file
 
 VISION = {"depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14}
 VISION |= {"spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3}

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldgym.models import published_files, torch_file
+from worldgym.models.files import published_files, torch_file
 
 NAME = "raft-things.pth"
 LEVELS, RADIUS = 4, 4

@@ -1,0 +1,1 @@
+"""What a result is made of: suites, rows, scores, statistics, and the file."""

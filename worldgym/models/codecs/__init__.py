@@ -1,0 +1,1 @@
+"""Between frames and what a world model works on: codes or latents."""

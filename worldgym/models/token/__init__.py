@@ -1,0 +1,1 @@
+"""The token world model: MineWorld's architecture, its decoding, and it as a policy."""

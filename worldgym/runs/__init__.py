@@ -1,0 +1,1 @@
+"""The runtime of every long run: schedule, signals, ranks, report, card."""

@@ -1,0 +1,207 @@
+"""Direct fine-tuning on differentiable rewards: a judge's own gradient in the place of comparisons.
+
+- `Draft`: `iterate` is in `learner.py`; what is its own is here. `nudged`: clips that react to the velocities of some steps.
+
+GRPO and NFT learn from numbers alone. Where the judge is a network, its gradient says at once which way every pixel should
+go (DRaFT, arXiv 2309.17400; AlignProp, arXiv 2310.03739). A video is played by the plain ODE; then for some steps k of a clip
+
+    x0 = x0_played + w sum_k (sigma_{k+1} - sigma_k) (v_k - stop(v_k)),      w = steps that may learn / steps that do
+
+has the value of the clip that was played and the gradient of those steps' velocities, each given the noisy clip and the
+frames before it as they were (stop-gradient on a step's input, DRTune, arXiv 2405.00760): one model pass per step in place of
+a chain through all of them, and early steps learn as well as late ones.
+
+A code of a token model has no gradient, but what it stands for is a few numbers e, and to first order in them the expected
+reward is linear in the probabilities: e = e_drawn + E[e] - stop(E[e]) under the distribution that was drawn from (the
+straight-through estimator, arXiv 1308.3432). What the reward is: `worldgym.rewards.smooth`.
+
+It pays what the judge pays, ever more exactly: a judge that was no reward must watch (reward hacking).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldgym.errors import InputError
+from worldgym.judges.adversary import Adversary, realism, rivalry
+from worldgym.models.codecs.codec import as_shown
+from worldgym.models.diffusion.trajectory import DenoiseTrajectory
+from worldgym.models.layers.sampling import expected
+from worldgym.models.token.trajectory import TokenTrajectory
+from worldgym.rng import generator, torch_seed
+from worldgym.runs.ranks import Ranks
+from worldgym.train import kl, subsets
+from worldgym.train.learner import Learner, Rewards
+from worldgym.train.policy import Policy, rows_of, steps_per_clip
+from worldgym.train.rollout import Rollout
+from worldgym.train.settings import DraftConfig
+
+
+class Objective(Protocol):
+    """A differentiable score of pictures; `worldgym.rewards.smooth.Objective` is one."""
+
+    def __call__(
+        self, pictures: Tensor, actions: Tensor, truth: Tensor, given: int, seeds: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(B, T, H, W, 3) float, (B, T-1, A), (B, T, H, W, 3) uint8 -> the score (B, T - given) and its terms by name."""
+        ...
+
+
+class Draft(Learner):
+    """Reward gradients on whole videos of a token or a diffusion world model.
+
+    Args:
+        env, policy, config, ranks, weights: as in `Learner`.
+        objective: what is to grow.
+    """
+
+    config: DraftConfig
+
+    def __init__(
+        self,
+        env: Any,
+        policy: Policy,
+        config: DraftConfig,
+        ranks: Ranks | None = None,
+        weights: Mapping[str, float] | None = None,
+        *,
+        objective: Objective,
+    ):
+        super().__init__(env, policy, config, ranks, weights)
+        if config.level != "sample":
+            raise InputError(f"draft learns from whole videos: --level must be sample, not {config.level}")
+        self.objective = objective
+        self.codec = env.unwrapped.codec.requires_grad_(False)
+        self.adversary: Adversary | None = None
+        if config.adversary:
+            self.adversary = Adversary(config.seed).to(self.ranks.device)
+            own = {"params": list(self.adversary.parameters()), "lr": config.adversary_lr, "betas": (0.0, 0.99)}
+            self.optimizer.add_param_group({**own, "weight_decay": 0.0})
+
+    def learn(self, rollout: Rollout, rewards: Rewards, iteration: int) -> dict[str, float]:
+        """Update on this process's rollouts."""
+        config, core = self.config, self.env.unwrapped
+        given, truth = core.video()[:, : core.prefix], core.truth()
+        levels, logs = self.levels(rollout, iteration), defaultdict(list)
+        for epoch in range(config.epochs):
+            for minibatch in self.parts(len(truth), iteration, epoch):
+                total = sum(map(len, minibatch))
+                for rows in minibatch:
+                    seeds = [torch_seed(config.seed, "views", iteration, epoch, self.layout.rows[row]) for row in rows]
+                    with self.ranks.accumulating(self.scorer, last=rows is minibatch[-1]):
+                        loss, seen = self.loss(rollout, rows, levels[rows], given[rows], truth[rows], seeds)
+                        self.ranks.backward(loss * len(rows) / total)
+                    for name, value in {**seen, "loss": loss.detach()}.items():
+                        logs[name].append((float(value), len(rows)))
+                logs["gradient"].append((self.step(), 1))
+        return {name: sum(v * n for v, n in values) / sum(n for _, n in values) for name, values in logs.items()}
+
+    def loss(
+        self, rollout: Rollout, rows: list[int], steps: np.ndarray, given: Tensor, truth: Tensor, seeds: list[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of some rows, and numbers to watch.
+
+        Args:
+            rollout: of this process.
+            rows: b local rows.
+            steps: (b, S) step numbers that learn; equally many of every clip. Of a token model all codes learn.
+            given: (b, P, H, W, 3) uint8, the given frames.
+            truth: (b, T, H, W, 3) uint8.
+            seeds: (b) of the judges' augmentations.
+        """
+        trajectory = rows_of(rollout.trajectory, rows)
+        made, away = (self.of_codes if self.policy.kind == "token" else self.of_steps)(trajectory, steps)
+        pictures = torch.cat([given.float() / 255, made], 1)
+        score, terms = self.objective(pictures, trajectory.actions, truth, given.shape[1], seeds)
+        loss = -score.mean()
+        logs = {f"smooth/{name}": values.detach().mean() for name, values in terms.items()}
+        if self.adversary is not None:
+            shown, true = (x[:, given.shape[1] - 1 :] for x in (as_shown(pictures), self.best_possible(given, truth)))
+            likeness = realism(self.adversary, shown, true).mean()
+            rival, told = rivalry(self.adversary, shown, true, seeds)
+            loss = loss - self.config.adversary * likeness + rival  # each has its own weights' gradient
+            logs |= {"smooth/realism": likeness.detach(), "adversary": rival.detach(), "adversary_told": told}
+        if away is not None:
+            loss, logs["kl"] = loss + self.config.kl * away, away.detach()
+        return loss, logs
+
+    def best_possible(self, given: Tensor, truth: Tensor) -> Tensor:
+        """What truly happened as the codec can draw it, (b, T, H, W, 3) in [0, 1]: its own faults are not the policy's."""
+        after = self.codec.decode(self.codec.encode(truth[:, given.shape[1] :]))
+        return torch.cat([given, after], 1).float() / 255
+
+    def step(self) -> float:
+        """As in `Learner`; the adversary's gradient is clipped on its own."""
+        if self.adversary is not None:
+            self.ranks.average(self.adversary)
+            nn.utils.clip_grad_norm_(self.adversary.parameters(), self.config.grad_clip)
+        return super().step()
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with weights that must be kept, by name."""
+        return super().modules() | ({"adversary": self.adversary} if self.adversary is not None else {})
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The optimizer's parameters by name."""
+        own = self.adversary.named_parameters() if self.adversary is not None else ()
+        return super().trained() | {f"adversary.{name}": parameter for name, parameter in own}
+
+    def of_steps(self, trajectory: DenoiseTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """The pictures of a diffusion model that react to its velocities, (b, F, H, W, 3), and |v - v_base|^2."""
+        count = steps_per_clip(trajectory)
+        clips, level = torch.from_numpy(steps // count), torch.from_numpy(steps % count)
+        noisy = trajectory.path[torch.arange(len(steps))[:, None], clips, level]
+        asked = {"noisy": noisy, "sigma": noisy.new_tensor(trajectory.sigmas)[level], "clips": clips[0].tolist()}
+        v, away = self.scorer(trajectory, **asked), None
+        if self.reference is not None:
+            with torch.no_grad():
+                base = self.reference(trajectory, **asked)
+            away = kl.velocity(v, base, lead=2).mean()
+        change = noisy.new_tensor(np.diff(trajectory.sigmas))[level]
+        x0 = nudged(trajectory.path[:, :, -1], v, change, subsets.count(self.config.early, count))
+        return self.codec.pictures(x0.flatten(1, 2)), away
+
+    def of_codes(self, trajectory: TokenTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """The pictures of a token model that react to its logits, (b, F, H, W, 3), and KL(policy | base) per code."""
+        codes, config = trajectory.codes[:, trajectory.prefix :], self.config
+        logits, away = self.scorer(trajectory, logits=True), None
+        if self.reference is not None:
+            with torch.no_grad():
+                base = self.reference(trajectory, logits=True).log_softmax(-1)
+            now = logits.log_softmax(-1)
+            away = (now.exp() * (now - base)).sum(-1).mean()
+        table = self.codec.values(torch.arange(self.codec.codes, device=codes.device))
+        mean = expected(logits, table, config.top_p, config.temperature)
+        return self.codec.pictures(table[codes] + (mean - mean.detach())), away
+
+    def levels(self, rollout: Rollout, iteration: int) -> np.ndarray:
+        """(b, S) step numbers of each local row; a row's own subset, whoever plays it."""
+        config, count = self.config, steps_per_clip(rollout.trajectory)
+        if self.policy.kind == "token":
+            return np.zeros((len(self.layout.rows), 0), np.int64)
+        random = generator(config.seed, "levels", iteration)
+        drawn = subsets.step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
+        return drawn[self.layout.rows]
+
+
+def nudged(x0: Tensor, v: Tensor, change: Tensor, usable: int) -> Tensor:
+    """Finished clips with the gradient of some of their steps.
+
+    Args:
+        x0: (B, N, c, C, h, w), the clips as they were played.
+        v: (B, N n, c, C, h, w) velocities of n steps of every clip, clip after clip, with gradient.
+        change: (B, N n) sigma_{k+1} - sigma_k of those steps.
+        usable: steps of a clip from which the n were drawn; the sum over n is scaled to one over all of these.
+
+    Returns:
+        (B, N, c, C, h, w), the values of x0.
+    """
+    count = v.shape[1] // x0.shape[1]
+    push = change.reshape(*change.shape, *(1,) * (v.ndim - 2)) * (v - v.detach())
+    return x0 + usable / count * push.unflatten(1, (x0.shape[1], count)).sum(2)

@@ -1,1 +1,0 @@
-"""Optimizers of world models: pure functions for the mathematics, one visible loop per file."""
