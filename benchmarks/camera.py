@@ -19,8 +19,8 @@ import worldgym
 from worldgym.errors import exit_with_sentence
 from worldgym.eval.metrics.interaction_following import PARTS, interaction_following
 from worldgym.eval.protocols import load
-from worldgym.eval.protocols.base import Task
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Task
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.files import write_json
 from worldgym.rng import generator

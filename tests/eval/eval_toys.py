@@ -11,9 +11,8 @@ import torch
 
 from worldgym.actions import DOOM
 from worldgym.eval.protocols.action_following import ActionFollowing
-from worldgym.eval.protocols.base import Task
-from worldgym.eval.protocols.entries import Entrant
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Entrant, Task
 
 COLUMNS = len(DOOM.sizes)
 HEIGHT, WIDTH = 16, 24

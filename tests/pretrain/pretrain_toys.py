@@ -110,7 +110,7 @@ class ToyLatents(ToyCodec):
         return colours.repeat_interleave(8, -3).repeat_interleave(8, -2)
 
 
-CLASSES = {"frame-codec": (__name__, "ToyCodec"), "latent-codec": (__name__, "ToyLatents"), "toy": (__name__, "Toy")}
+CLASSES = {"frame-codec": ToyCodec, "latent-codec": ToyLatents, "toy": Toy}
 
 
 def write_store(folder: Path, clips: int = 40, frames: int = 16) -> Path:

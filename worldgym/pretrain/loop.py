@@ -22,11 +22,11 @@ from worldgym import rng
 from worldgym.errors import InputError
 from worldgym.files import output_folder, remove_leftovers
 from worldgym.models.files import checkpoint
-from worldgym.pretrain import optim
+from worldgym.pretrain import card, optim
 from worldgym.pretrain.config import RunConfig
 from worldgym.pretrain.state import RunState
 from worldgym.pretrain.task import Task
-from worldgym.runs import card, schedule
+from worldgym.runs import schedule
 from worldgym.runs.device import pick_device
 from worldgym.runs.report import Report
 from worldgym.runs.signals import stop_signals

@@ -11,8 +11,8 @@ from worldgym.actions import DOOM
 from worldgym.errors import InputError
 from worldgym.eval.metrics.interaction_following import interaction_following, true_labels
 from worldgym.eval.protocols import load
-from worldgym.eval.protocols.entries import Entrant
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Entrant
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.camera_labels import Rules, pose_motion
 from worldgym.types import Clip

@@ -11,8 +11,8 @@ from eval_toys import SUITE, clips_of
 
 from worldgym.errors import InputError
 from worldgym.eval.protocols import entries, videos
-from worldgym.eval.protocols.entries import Entrant
 from worldgym.eval.results import schema, suite
+from worldgym.eval.results.answers import Entrant
 from worldgym.eval.running.verify import verify
 
 SENTENCE = re.compile(r"[^\n]{10,600}")

@@ -11,12 +11,11 @@ from worldgym.actions import DOOM
 from worldgym.errors import InputError
 from worldgym.eval import protocols
 from worldgym.eval.metrics.revisit_error import revisits
-from worldgym.eval.protocols.base import Task
-from worldgym.eval.protocols.entries import Entrant
 from worldgym.eval.protocols.memory_drift import MemoryDrift, Options
 from worldgym.eval.protocols.sliding import Continued
 from worldgym.eval.protocols.tours import LAP, SCRIPTS, Guide
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Entrant, Task
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.quality import Quality, QualityConfig
 

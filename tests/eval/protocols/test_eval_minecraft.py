@@ -16,8 +16,9 @@ from worldgym.eval import protocols
 from worldgym.eval.metrics import action_following as following
 from worldgym.eval.metrics import published_macro
 from worldgym.eval.protocols import published_looks
-from worldgym.eval.protocols.entries import Entrant, LastFrame
+from worldgym.eval.protocols.entries import LastFrame
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Entrant
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.eval.running import job
 from worldgym.eval.running.arguments import Job

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from worldgym.actions import ActionSpec, CameraAxis
-from worldgym.eval.protocols.base import Protocol, Task
+from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.protocols.videos import encode
-from worldgym.eval.running.runner import Answer
+from worldgym.eval.results.answers import Answer, Task
 from worldgym.files import atomic_path
 
 BACKGROUND, GREY, BLACK = (255, 255, 255), (110, 110, 110), (20, 20, 20)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worldgym.eval.protocols.base import Metric
+from worldgym.eval.results.answers import Metric
 
 ACROSS = 4
 """Entries side by side; more go into a further block."""

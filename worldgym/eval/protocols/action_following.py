@@ -18,11 +18,11 @@ from worldgym.eval.metrics.frechet import frechet
 from worldgym.eval.metrics.psnr import psnr
 from worldgym.eval.metrics.ssim import ssim
 from worldgym.eval.protocols import entries
-from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
+from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.protocols.clips import record
-from worldgym.eval.protocols.entries import Entrant
 from worldgym.eval.protocols.looks import DISTANCE, JUDGE, METRICS, Looks, networks
 from worldgym.eval.results import rows
+from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
 from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator

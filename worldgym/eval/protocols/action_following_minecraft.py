@@ -30,9 +30,9 @@ from worldgym.eval.metrics.psnr import psnr
 from worldgym.eval.metrics.ssim import ssim
 from worldgym.eval.protocols import entries, published_looks
 from worldgym.eval.protocols.action_following import derangement
-from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.results import rows
+from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
 from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.judges import vpt_idm
 from worldgym.models.files import published_files

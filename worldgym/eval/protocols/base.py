@@ -1,6 +1,5 @@
 """What a kind of suite must define: tasks, rows, scores.
 
-- `Task`: one test clip. `Entrant`: who answers. `Answers`: rows (and frames to show) for some tasks.
 - `Protocol`: the contract. `ModelProtocol`: the same for world models, where only tasks, rows of frames and scores are left
   to write.
 
@@ -20,75 +19,10 @@ import numpy as np
 
 from worldgym.errors import InputError, unknown
 from worldgym.eval.protocols import entries
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.results.answers import Answers, Entrant, Metric, Row, Scored, Task
 from worldgym.eval.results.digests import digest
-from worldgym.eval.results.statistics import Bootstrap, Score
+from worldgym.eval.results.statistics import Bootstrap
 from worldgym.eval.results.suite import Suite
-
-Row = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Task:
-    """One test clip.
-
-    Attributes:
-        id: unique and stable within the suite, as "<world>/<seed>/<first frame>".
-        prefix: (P, H, W, 3) uint8, the frames that are given.
-        actions: (T-1, A) int64; the first P-1 lie inside the prefix. T may differ between tasks.
-        truth: (T, H, W, 3) uint8, what truly happened, prefix included.
-        condition: what kind of clip this is, as {"actions": "basic", "horizon": "short"}; copied into the row.
-        extra: whatever the protocol's own `measure` needs (poses, donors, …); never written.
-    """
-
-    id: str
-    prefix: np.ndarray
-    actions: np.ndarray
-    truth: np.ndarray
-    condition: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        shapes = f"prefix={list(self.prefix.shape)}, actions={list(self.actions.shape)}"
-        return f"Task({self.id!r}, {shapes}, {dict(self.condition)})"
-
-    def sha256(self) -> str:
-        """Hash of what is asked and what truly happened."""
-        return digest(self.prefix, self.actions, self.truth)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
-    """What one entrant did with some tasks.
-
-    Attributes:
-        rows: one JSON object per task: "id" and either "failure" (one sentence) or the protocol's own values.
-        frames: per task (T, H, W, 3) uint8, or None where there is nothing to show.
-    """
-
-    rows: Sequence[Row]
-    frames: Sequence[np.ndarray | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A metric as suites name it."""
-
-    better: str
-    """"higher" or "lower"."""
-    about: str = ""
-    """One sentence for tables and pages."""
-    breakdown: bool = False
-    """Show its groups as lines of their own in tables."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scored:
-    """One metric of one entry."""
-
-    score: Score
-    groups: Mapping[str, Score] = dataclasses.field(default_factory=dict)
-    """Per action group, condition, …, where the metric has any."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from tqdm import tqdm
 
-from worldgym.eval.protocols.base import Task
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Task
 from worldgym.eval.results.suite import Suite
 
 CHUNK = 32  # clips per opened game: its start costs as much as a clip or two

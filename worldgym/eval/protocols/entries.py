@@ -1,29 +1,26 @@
 """Who answers: models by name, path, own class or folder of finished videos, and baselines that need no training.
 
-- `Generator`: the one method that a model has. `Entrant`: a model with what a result says about it.
+- `Generator`: the one method that a model has.
 - `load(name, suite, device)`: an entrant that fits the suite. `generate_or_fail(...)`: its frames, checked.
 - `attribute("module:name")`: somebody's own class or object.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from worldgym import files
 from worldgym.errors import InputError
+from worldgym.eval.results.answers import Entrant, Task
 from worldgym.eval.results.suite import Suite
-
-if TYPE_CHECKING:
-    from worldgym.eval.protocols.base import Task
 
 
 class Generator(Protocol):
@@ -38,30 +35,6 @@ class Generator(Protocol):
         `seeds` has one integer per row: a row's randomness comes from its own seed alone.
         """
         ...
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Entrant:
-    """Who answers, and what the result file says about it.
-
-    Attributes:
-        name: as it was asked for.
-        kind: "truth", "shuffled", "baseline", "token", "diffusion", "model", "videos", "reward", …
-        player: the `Generator` (or reward); None for a reference.
-        sampling: options that go to every call.
-        weights: sha256 of what decides its behaviour: the model's file, the module's source, the videos; None for a
-            reference or baseline.
-        source: "reference", "baseline", "zoo", "module", "folder" or "reward".
-        origin: what was asked for, where `name` is a label; set by the job.
-    """
-
-    name: str
-    kind: str
-    player: Any
-    sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    weights: str | None = None
-    source: str = "zoo"
-    origin: str = ""
 
 
 class LastFrame:

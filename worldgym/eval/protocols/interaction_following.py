@@ -20,10 +20,10 @@ from worldgym.errors import InputError
 from worldgym.eval.metrics.image_quality import qualities, visual_quality
 from worldgym.eval.metrics.interaction_following import PARTS, interaction_following, true_labels
 from worldgym.eval.protocols.action_following import derangement
-from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.results import rows
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.camera_labels import COLUMNS, Rules
 from worldgym.rng import generator

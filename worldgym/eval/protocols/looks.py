@@ -14,7 +14,7 @@ from worldgym.eval.metrics.drift import quality_drift
 from worldgym.eval.metrics.dynamic_degree import dynamic
 from worldgym.eval.metrics.image_quality import image_quality, qualities, visual_quality
 from worldgym.eval.metrics.perceptual import perceptual
-from worldgym.eval.protocols.base import Metric
+from worldgym.eval.results.answers import Metric
 from worldgym.judges.perceptual import LPIPS_TRUNKS
 from worldgym.judges.quality import Quality
 from worldgym.zoo import load_judge, perceptual_distance

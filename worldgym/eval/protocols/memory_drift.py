@@ -19,12 +19,12 @@ from worldgym.eval.metrics.drift import brightness_drift, quality_drift
 from worldgym.eval.metrics.image_quality import image_quality, qualities
 from worldgym.eval.metrics.perceptual import distances
 from worldgym.eval.protocols import entries
-from worldgym.eval.protocols.base import Metric, ModelProtocol, Row, Scored, Task
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.protocols.looks import DISTANCE, JUDGE, METRICS, Looks, networks
 from worldgym.eval.protocols.sliding import Continued
 from worldgym.eval.protocols.tours import SCRIPTS, Guide
 from worldgym.eval.results import rows
+from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.eval.results.suite import suite_seeds
 

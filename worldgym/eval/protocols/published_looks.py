@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from worldgym.errors import InputError
-from worldgym.eval.protocols.base import Metric
+from worldgym.eval.results.answers import Metric
 from worldgym.judges.published import fvd, lpips, musiq, raft
 from worldgym.models.files import published_files
 

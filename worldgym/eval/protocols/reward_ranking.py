@@ -23,9 +23,9 @@ from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.errors import InputError, unknown
 from worldgym.eval.metrics import ranking
 from worldgym.eval.protocols import entries, variants
-from worldgym.eval.protocols.base import Answers, Metric, Protocol, Row, Scored, Task
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import rows
+from worldgym.eval.results.answers import Answers, Entrant, Metric, Row, Scored, Task
 from worldgym.eval.results.digests import digest
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.eval.results.suite import suite_seeds

@@ -11,7 +11,7 @@ import numpy as np
 
 from worldgym.actions import DOOM
 from worldgym.eval.metrics.revisit_error import revisits
-from worldgym.eval.protocols.base import Task
+from worldgym.eval.results.answers import Task
 from worldgym.worlds.recorder import make_world
 
 TURN = 24.0  # degrees: the widest yaw of a step

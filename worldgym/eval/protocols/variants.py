@@ -29,7 +29,7 @@ from worldgym.actions import spec as action_spec
 from worldgym.data.degradations import DEGRADATIONS
 from worldgym.data.prompts import counterfactual
 from worldgym.errors import InputError
-from worldgym.eval.protocols.base import Task
+from worldgym.eval.results.answers import Task
 from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator, torch_seed
 from worldgym.worlds.recorder import Play, Recorder

@@ -18,9 +18,9 @@ from typing import Any
 
 from worldgym import files
 from worldgym.eval.results import provenance, scores
+from worldgym.eval.results.answers import Answer
 from worldgym.eval.results.digests import chain, digest_json
 from worldgym.eval.results.suite import Suite
-from worldgym.eval.running.runner import Answer
 
 SCHEMA = 2
 PLAIN = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"  # names that only lose their slashes

@@ -6,12 +6,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from worldgym.eval.protocols.base import Protocol, Row, Scored
 from worldgym.eval.results import rows as row_values
+from worldgym.eval.results.answers import Metric, Row, Scored
 from worldgym.eval.results.statistics import Bootstrap, Score
+from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator
+
+
+class Scorer(Protocol):
+    """What turns rows into metrics; `worldgym.eval.protocols.base.Protocol` is one."""
+
+    suite: Suite
+    metrics: Mapping[str, Metric]
+
+    def scores(self, rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+        """Every metric that the suite names, from rows alone."""
+        ...
 
 
 def failed(rows: Sequence[Row]) -> list[Row]:
@@ -19,14 +31,14 @@ def failed(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if "failure" in row]
 
 
-def bootstrap_of(protocol: Protocol, seeds: Sequence[int], clips: Sequence[int]) -> Bootstrap:
+def bootstrap_of(protocol: Scorer, seeds: Sequence[int], clips: Sequence[int]) -> Bootstrap:
     """The draws for some seeds of one suite, the same for every entry, stratified over seeds."""
     config = protocol.suite.bootstrap
     rng = generator(seeds[0], protocol.suite.name, "bootstrap", *seeds[1:])
     return Bootstrap.draw(clips, config.resamples, rng, config.level, config.refits)
 
 
-def of_rows(protocol: Protocol, parts: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
+def of_rows(protocol: Scorer, parts: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
     """Every metric of the suite.
 
     Args:

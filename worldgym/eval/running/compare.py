@@ -22,9 +22,10 @@ from PIL import Image, ImageDraw, ImageFont
 from worldgym import files
 from worldgym.errors import InputError
 from worldgym.eval import protocols
-from worldgym.eval.protocols.base import Protocol, Row
+from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import rows, schema, scores
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Row
 from worldgym.eval.results.statistics import Bootstrap, Score, interval
 from worldgym.eval.running.arguments import Job
 

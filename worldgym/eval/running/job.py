@@ -24,14 +24,14 @@ from worldgym.errors import InputError
 from worldgym.eval import protocols
 from worldgym.eval.display import picture, report
 from worldgym.eval.protocols import entries, videos
-from worldgym.eval.protocols.base import Protocol, Task
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import provenance, record
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Answer, Entrant, Task
 from worldgym.eval.results.suite import Suite
 from worldgym.eval.running import parts
 from worldgym.eval.running.arguments import Job
-from worldgym.eval.running.runner import Answer, Run
+from worldgym.eval.running.runner import Run
 
 SHOWN = 6  # clips in pictures and videos
 

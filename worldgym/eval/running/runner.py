@@ -1,53 +1,26 @@
 """Runs a suite: rows from every entry, piece by piece, then scores.
 
 - `Run`: what the rows of one table share. `Run.entry(entrant)`: all rows of one entry, made or picked up from disk.
-- `Answer`: one row of the table.
 
 Pieces are cut by the batch alone, never by the number of processes, so that one process and many give the same bytes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from worldgym.errors import InputError
-from worldgym.eval.protocols.base import Protocol, Row, Task
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import scores
+from worldgym.eval.results.answers import Answer, Entrant, Task
 from worldgym.eval.running.parts import Parts, Piece, Share
 from worldgym.rng import torch_seed
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Answer:
-    """One row of the table.
-
-    Attributes:
-        entrant: who.
-        rows: one JSON object per clip.
-        scores: metric -> JSON values.
-        shown: index of a clip -> its frames (T, H, W, 3) uint8, for the clips that pictures show.
-        seconds: of all pieces together.
-    """
-
-    entrant: Entrant
-    rows: Sequence[Row]
-    scores: Mapping[str, Any]
-    shown: Mapping[int, np.ndarray]
-    seconds: float
-
-    @property
-    def name(self) -> str:
-        """The entry's name."""
-        return self.entrant.name
 
 
 class Run:

@@ -22,10 +22,10 @@ import torch
 from worldgym.errors import InputError
 from worldgym.eval import protocols
 from worldgym.eval.protocols import entries, videos
-from worldgym.eval.protocols.base import Protocol, Row, Task
-from worldgym.eval.protocols.entries import Entrant
+from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import record, sameness, schema, scores
 from worldgym.eval.results import suite as suites
+from worldgym.eval.results.answers import Entrant, Row, Task
 from worldgym.eval.results.digests import chain
 from worldgym.eval.running.arguments import Job
 from worldgym.eval.running.job import find_device

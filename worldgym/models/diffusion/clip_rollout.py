@@ -10,8 +10,8 @@ Causal attention makes the activations of finished frames independent of what fo
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -26,8 +26,23 @@ from worldgym.models.layers.cuda_graph import GraphedStep
 from worldgym.models.layers.kv_cache import KVCache
 from worldgym.rng import RowNoise
 
-if TYPE_CHECKING:
-    from worldgym.models.diffusion.frame_diffusion import FrameDiffusion
+
+class ClipModel(Protocol):
+    """What stepping asks of a frame-diffusion model; see `FrameDiffusion` for shapes."""
+
+    config: Any
+
+    def check(self, latents: Tensor, actions: Tensor, frames: int) -> None:
+        """Raise InputError where shapes do not fit the model."""
+        ...
+
+    def action_ids(self, actions: Tensor, first: bool = True) -> Tensor:
+        """Rows of the action embedding."""
+        ...
+
+    def _run(self, latents: Tensor, sigma: Tensor, ids: Tensor, frames: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+        """The network over some frames, attending as it is told."""
+        ...
 
 
 class Rollout:
@@ -43,7 +58,7 @@ class Rollout:
     """
 
     @torch.no_grad()
-    def __init__(self, model: FrameDiffusion, latents: Tensor, actions: Tensor, max_frames: int | None = None):
+    def __init__(self, model: ClipModel, latents: Tensor, actions: Tensor, max_frames: int | None = None):
         config = model.config
         self.model, self.batch, self.frames = model, len(latents), latents.shape[1]
         self.max_frames = max_frames or config.max_frames
@@ -122,7 +137,7 @@ class Rollout:
 class Recompute:
     """`Rollout` without a cache: every call runs the whole sequence, finished frames included."""
 
-    def __init__(self, model: FrameDiffusion, latents: Tensor, actions: Tensor, max_frames: int | None = None):
+    def __init__(self, model: ClipModel, latents: Tensor, actions: Tensor, max_frames: int | None = None):
         self.model, self.batch, self.frames = model, len(latents), latents.shape[1]
         self.max_frames = max_frames or model.config.max_frames
         self._latents, self._sigma = latents, latents.new_zeros(latents.shape[:2])
@@ -200,7 +215,7 @@ def denoise(
 
 @torch.no_grad()
 def generate(
-    model: FrameDiffusion,
+    model: ClipModel,
     latents: Tensor,
     actions: Tensor,
     noise: RowNoise,
@@ -233,7 +248,7 @@ def generate(
     return torch.cat(video, dim=1)
 
 
-def _draw(model: FrameDiffusion, noise: RowNoise, frames: int) -> Tensor:
+def _draw(model: ClipModel, noise: RowNoise, frames: int) -> Tensor:
     shape = (model.config.channels, *model.config.grid)
     return torch.stack([noise.normal(*shape) for _ in range(frames)], dim=1)
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,8 +16,23 @@ from worldgym.models.layers.cuda_graph import GraphedStep
 from worldgym.models.layers.kv_cache import KVCache
 from worldgym.models.token.lean_step import LeanStep
 
-if TYPE_CHECKING:
-    from worldgym.models.token.token_model import TokenModel
+
+class NextCode(Protocol):
+    """What a decoder asks of a token model."""
+
+    config: Any
+
+    def empty_cache(self, batch: int) -> KVCache:
+        """A cache with room for the model's longest sequence."""
+        ...
+
+    def next_logits(self, tokens: Tensor, cache: KVCache, start: int | Tensor) -> Tensor:
+        """(B, n) new tokens behind `start` cached ones -> (B, V) logits of the code after the last of them."""
+        ...
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """(B, N) -> (B, N, V), all logits in one pass."""
+        ...
 
 
 class TokenDecoder:
@@ -33,7 +48,7 @@ class TokenDecoder:
         position: tokens in that cache.
     """
 
-    def __init__(self, model: TokenModel, batch: int, cache: KVCache | None = None, position: int = 0):
+    def __init__(self, model: NextCode, batch: int, cache: KVCache | None = None, position: int = 0):
         self.model = model
         self.cache = cache or model.empty_cache(batch)
         self._graphed, self._lean = GraphedStep(self._at_clock), LeanStep(model)
@@ -87,7 +102,7 @@ class TokenDecoder:
 class Recompute:
     """`feed` as in `TokenDecoder`, by running the model over the whole sequence every time."""
 
-    def __init__(self, model: TokenModel):
+    def __init__(self, model: NextCode):
         self.model = model
         self.tokens: Tensor | None = None
 
