@@ -20,7 +20,7 @@ from worldgym.errors import exit_with_sentence
 from worldgym.eval.metrics.interaction_following import PARTS, interaction_following
 from worldgym.eval.protocols import load
 from worldgym.eval.results import suite as suites
-from worldgym.eval.results.answers import Task
+from worldgym.eval.results.answers import Question
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.files import write_json
 from worldgym.rng import generator
@@ -45,7 +45,7 @@ class Arguments:
 
 
 @torch.inference_mode()
-def follow(judge: torch.nn.Module, tasks: list[Task], videos: list[torch.Tensor]) -> dict[str, np.ndarray]:
+def follow(judge: torch.nn.Module, tasks: list[Question], videos: list[torch.Tensor]) -> dict[str, np.ndarray]:
     """(N,) per part of the score, of a judge on videos (T, H, W, 3) uint8."""
     rules = load(suites.load(SUITE)).options.rules
     found = []
@@ -55,7 +55,7 @@ def follow(judge: torch.nn.Module, tasks: list[Task], videos: list[torch.Tensor]
     return {name: np.concatenate([one[name] for one in found]) for name in PARTS}
 
 
-def table(found: dict[str, np.ndarray], tasks: list[Task], seed: int) -> dict[str, dict[str, list[float]]]:
+def table(found: dict[str, np.ndarray], tasks: list[Question], seed: int) -> dict[str, dict[str, list[float]]]:
     """Per part and group of cells: mean, low, high."""
     bootstrap = Bootstrap.draw(len(tasks), 1000, generator(seed, "bootstrap"))
     actions, horizons = (np.array([task.condition[key] for task in tasks]) for key in ("actions", "horizon"))

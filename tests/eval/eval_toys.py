@@ -12,7 +12,7 @@ import torch
 from worldgym.actions import DOOM
 from worldgym.eval.protocols.action_following import ActionFollowing
 from worldgym.eval.results import suite as suites
-from worldgym.eval.results.answers import Entrant, Task
+from worldgym.eval.results.answers import Entrant, Question
 
 COLUMNS = len(DOOM.sizes)
 HEIGHT, WIDTH = 16, 24
@@ -54,20 +54,20 @@ def encode(frames: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return frames
 
 
-def record(suite: suites.Suite, seed: int, count: int) -> list[Task]:
+def record(suite: suites.Suite, seed: int, count: int) -> list[Question]:
     """In place of `worldgym.eval.protocols.clips.record`."""
     return clips_of(count, suite.frames, seed, prefix=suite.prefix)
 
 
 def clips_of(
     clips: int = 12, frames: int = 6, seed: int = 0, unused: tuple[str, ...] = ("weapon",), prefix: int = 1
-) -> list[Task]:
+) -> list[Question]:
     """Tasks of the toy world."""
     rng = np.random.default_rng(seed)
     actions = random_actions(clips, frames - 1, rng, unused)
     truth = encode(rng.integers(0, 256, (clips, frames, HEIGHT, WIDTH, 3), dtype=np.uint8), actions)
     truth[:, 0, 0, :COLUMNS, 0] = DOOM.null
-    return [Task(f"toy/{i}/0", truth[i, :prefix], actions[i], truth[i]) for i in range(clips)]
+    return [Question(f"toy/{i}/0", truth[i, :prefix], actions[i], truth[i]) for i in range(clips)]
 
 
 class Toy(ActionFollowing):

@@ -20,7 +20,7 @@ from worldgym.models.files import checkpoint
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
 from worldgym.runs.ranks import whole
-from worldgym.train.config import GrpoRun, NftRun, RunConfig
+from worldgym.train.config import GrpoRun, NftRun, TrainRunConfig
 from worldgym.train.draft import Draft
 from worldgym.train.grpo import Grpo
 from worldgym.train.learner import Learner, rows_needed
@@ -90,7 +90,7 @@ def files(folder: Path, kind: str = "token") -> Path:
     return folder
 
 
-def run_config(folder: Path, out: Path, nft: bool = False, cls: type | None = None, **settings) -> RunConfig:
+def run_config(folder: Path, out: Path, nft: bool = False, cls: type | None = None, **settings) -> TrainRunConfig:
     """Settings of a run on `files(folder)`."""
     small = {"prompt_batch": 2, "group": 4, "frames": FRAMES, "prompt_count": 8, "denoise_steps": 3, "lr": 0.01}
     where = {"model": str(folder / "model.safetensors"), "prompts": str(folder / "store"), "out": out, "device": "cpu"}

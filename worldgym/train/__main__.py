@@ -11,7 +11,7 @@ import sys
 import tyro
 
 from worldgym.errors import InputError, exit_with_sentence, unknown
-from worldgym.train.config import DraftRun, GrpoRun, NftRun, RunConfig
+from worldgym.train.config import DraftRun, GrpoRun, NftRun, TrainRunConfig
 from worldgym.train.presets import FIRST, PRESETS, preset
 
 PROGRAM = "python -m worldgym.train"
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(run.train(config, command))
 
 
-def read(arguments: list[str]) -> RunConfig:
+def read(arguments: list[str]) -> TrainRunConfig:
     """The settings of a command line: preset first, then every field that is named.
 
     Raises:

@@ -1,7 +1,7 @@
 """The settings of a post-training run: the algorithm's own, and where and how it runs.
 
-- `RunConfig`: what all runs share. `GrpoRun`, `NftRun`, `DraftRun`: with the algorithm's settings. The command line is made
-  from them.
+- `TrainRunConfig`: what all runs share. `GrpoRun`, `NftRun`, `DraftRun`: with the algorithm's settings. The command line is
+  made from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHORT = {"if": "interaction_following", "vq": "quality"}  # the papers' words fo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig(LoopConfig):
+class TrainRunConfig(LoopConfig):
     """Where and how a run takes place."""
 
     algorithm: ClassVar[str] = ""
@@ -129,14 +129,14 @@ class RunConfig(LoopConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GrpoRun(RunConfig, GrpoConfig):
+class GrpoRun(TrainRunConfig, GrpoConfig):
     """Train a world model by GRPO."""
 
     algorithm: ClassVar[str] = "grpo"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NftRun(RunConfig, NftConfig):
+class NftRun(TrainRunConfig, NftConfig):
     """Train a diffusion world model by negative-aware fine-tuning."""
 
     algorithm: ClassVar[str] = "nft"
@@ -144,7 +144,7 @@ class NftRun(RunConfig, NftConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftRun(RunConfig, DraftConfig):
+class DraftRun(TrainRunConfig, DraftConfig):
     """Train a world model on the gradient of its judges."""
 
     algorithm: ClassVar[str] = "draft"

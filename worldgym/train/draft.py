@@ -43,7 +43,7 @@ from worldgym.train.rollout import Rollout
 from worldgym.train.settings import DraftConfig
 
 
-class Objective(Protocol):
+class PictureScore(Protocol):
     """A differentiable score of pictures; `worldgym.rewards.smooth.Objective` is one."""
 
     def __call__(
@@ -71,7 +71,7 @@ class Draft(Learner):
         ranks: Ranks | None = None,
         weights: Mapping[str, float] | None = None,
         *,
-        objective: Objective,
+        objective: PictureScore,
     ):
         super().__init__(env, policy, config, ranks, weights)
         if config.level != "sample":

@@ -11,14 +11,14 @@ from worldgym.models.files import checkpoint
 from worldgym.provenance import commit
 from worldgym.runs.card import hardware, portable, versions
 from worldgym.runs.memory import merged
-from worldgym.train.config import RunConfig
+from worldgym.train.config import TrainRunConfig
 from worldgym.train.learner import Learner
 from worldgym.train.state import Progress
 
 OWN = ("kind", "config", "format")  # of a model file; the rest tells where it comes from
 
 
-def write_model(path: Path, config: RunConfig, learner: Learner, progress: Progress, command: str) -> Path:
+def write_model(path: Path, config: TrainRunConfig, learner: Learner, progress: Progress, command: str) -> Path:
     """Write the weights to `path`, with codec and origin of the model that training started from, and the card beside."""
     base = zoo.locate(config.model)
     kind, metadata = zoo.origin(base)

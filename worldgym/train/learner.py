@@ -19,7 +19,7 @@ from worldgym.runs.ranks import Ranks
 from worldgym.train import advantages, curriculum, ema
 from worldgym.train.layout import Layout
 from worldgym.train.policy import Policy
-from worldgym.train.rollout import Rollout, Task, play
+from worldgym.train.rollout import Rollout, RolloutPlan, play
 from worldgym.train.settings import LoopConfig
 
 
@@ -104,7 +104,7 @@ class Learner:
 
     # --- parts of an iteration ---------------------------------------------------------------------------------------------
 
-    def task(self, iteration: int, share: float = 0.0) -> Task:
+    def task(self, iteration: int, share: float = 0.0) -> RolloutPlan:
         """What is played in an iteration."""
         core, config = self.env.unwrapped, self.config
         pieces, whole = core.clips // config.span, 1000
@@ -118,7 +118,7 @@ class Learner:
         clips = range(stop) if config.level == "sample" else range(stop - config.span, stop)
         prompts = prompt_turn(len(core.prompts), config.prompt_batch, config.seed, iteration)
         seed = torch_seed(config.seed, "iteration", iteration)
-        return Task(prompts, self.layout, seed, config.level, clips, config.same_noise)
+        return RolloutPlan(prompts, self.layout, seed, config.level, clips, config.same_noise)
 
     def rewards(self, rollout: Rollout, iteration: int) -> Rewards:
         """Everybody's rewards in global order, checked."""

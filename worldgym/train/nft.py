@@ -24,7 +24,7 @@ from worldgym.train.best_of_n import best_of_n
 from worldgym.train.layout import Layout
 from worldgym.train.learner import Learner, Rewards
 from worldgym.train.policy import rows_of, steps_per_clip
-from worldgym.train.rollout import Rollout, Task
+from worldgym.train.rollout import Rollout, RolloutPlan
 from worldgym.train.settings import NftConfig
 
 
@@ -48,7 +48,7 @@ class Nft(Learner):
         """The old policy's weights."""
         return self.old.model
 
-    def task(self, iteration: int, share: float = 0.0) -> Task:
+    def task(self, iteration: int, share: float = 0.0) -> RolloutPlan:
         """As in `Learner`, with guidance."""
         return dataclasses.replace(super().task(iteration, share), guidance=self.config.guidance)
 

@@ -1,6 +1,6 @@
 """Rollouts: episodes of all rows, whole videos or candidates for one clip behind a shared prefix.
 
-- `Task`: what is to be played. `Rollout`: what happened. `play(env, policy, task)`: from one to the other.
+- `RolloutPlan`: what is to be played. `Rollout`: what happened. `play(env, policy, task)`: from one to the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worldgym.train.policy import Policy, Trajectory
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class RolloutPlan:
     """One iteration's rollouts.
 
     Attributes:
@@ -66,7 +66,7 @@ class Rollout:
     reward_seconds: float
 
 
-def play(env: Any, policy: Policy, task: Task, model: nn.Module | None = None) -> Rollout:
+def play(env: Any, policy: Policy, task: RolloutPlan, model: nn.Module | None = None) -> Rollout:
     """Play one iteration's rollouts.
 
     Args:
@@ -95,7 +95,7 @@ def play(env: Any, policy: Policy, task: Task, model: nn.Module | None = None) -
     return Rollout(core.trajectory(), task.clips, logprob, reward, terms, frames, seconds)
 
 
-def _reset(env: Any, task: Task, slots: Sequence[int], rows: Sequence[int]) -> dict[str, Tensor]:
+def _reset(env: Any, task: RolloutPlan, slots: Sequence[int], rows: Sequence[int]) -> dict[str, Tensor]:
     if env.num_envs != len(rows):
         raise InputError(f"this iteration plays {len(rows)} rows, but the environment has {env.num_envs}")
     core, group = env.unwrapped, task.layout.group
@@ -108,7 +108,7 @@ def _reset(env: Any, task: Task, slots: Sequence[int], rows: Sequence[int]) -> d
     return env.reset(seed=seeds, options=options)[0]
 
 
-def _behind_prefix(env: Any, agent: Any, task: Task) -> tuple[Any, Any, dict[str, Tensor]]:
+def _behind_prefix(env: Any, agent: Any, task: RolloutPlan) -> tuple[Any, Any, dict[str, Tensor]]:
     """Every prompt once up to the clip, then G continuations; nothing is scored before the fork."""
     slots, group = list(task.layout.slots), task.layout.group
     firsts = [slot * group for slot in slots]

@@ -28,7 +28,7 @@ from worldgym.runs.device import pick_device
 from worldgym.runs.ranks import Ranks, ranks
 from worldgym.runs.signals import stop_signals
 from worldgym.train import state, wiring
-from worldgym.train.config import DraftRun, GrpoRun, RunConfig
+from worldgym.train.config import DraftRun, GrpoRun, TrainRunConfig
 from worldgym.train.draft import Draft
 from worldgym.train.export import write_model
 from worldgym.train.grpo import Grpo
@@ -37,7 +37,7 @@ from worldgym.train.policy import Policy, QuietEnd
 from worldgym.train.report import Silent, TrainReport
 
 
-def train(config: RunConfig, command: str) -> Path:
+def train(config: TrainRunConfig, command: str) -> Path:
     """Train until the budget is spent; returns the path of the finished model.
 
     Args:
@@ -76,7 +76,7 @@ def train(config: RunConfig, command: str) -> Path:
         learner.ranks.close()
 
 
-def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
+def build(config: TrainRunConfig, processes: Ranks | None = None) -> Learner:
     """World model, environment and learner of a run."""
     processes = processes or Ranks(pick_device(config.device), config.precision == "bf16")
     device = processes.device
@@ -106,7 +106,7 @@ def build(config: RunConfig, processes: Ranks | None = None) -> Learner:
     return learner
 
 
-def _reference(config: RunConfig, world: WorldModel) -> Policy:
+def _reference(config: TrainRunConfig, world: WorldModel) -> Policy:
     """What a divergence is measured from, where it is not the model that training starts from."""
     codecs = [zoo.origin(zoo.locate(name))[1].get("codec_sha256") for name in (config.model, config.kl_model)]
     other = zoo.load(config.kl_model, world.device, dtype=torch.float32)
@@ -115,7 +115,7 @@ def _reference(config: RunConfig, world: WorldModel) -> Policy:
     return Policy(other, _kernel(config), config.top_p, config.temperature).frozen_copy()
 
 
-def _algorithm(config: RunConfig) -> type[Learner]:
+def _algorithm(config: TrainRunConfig) -> type[Learner]:
     if isinstance(config, GrpoRun):
         return Grpo
     from worldgym.train.nft import Nft
@@ -123,14 +123,14 @@ def _algorithm(config: RunConfig) -> type[Learner]:
     return Nft
 
 
-def _kernel(config: RunConfig) -> NoiseKernel:
+def _kernel(config: TrainRunConfig) -> NoiseKernel:
     if not isinstance(config, GrpoRun):
         return NoiseKernel("ode")
     return (NoiseKernel if config.last_noise else QuietEnd)(config.noise, config.noise_level)
 
 
 def _loop(
-    config: RunConfig, learner: Learner, progress: state.Progress, report: TrainReport, stop: list[int], command: str
+    config: TrainRunConfig, learner: Learner, progress: state.Progress, report: TrainReport, stop: list[int], command: str
 ) -> bool:
     """Iterate until the budget is spent; True when a signal came first."""
     budget, before, clock = config.budget, progress.seconds, time.monotonic()
@@ -153,13 +153,13 @@ def _loop(
             write_model(config.out / f"step-{progress.iteration:06d}.safetensors", config, learner, progress, command)
 
 
-def _save(config: RunConfig, learner: Learner, progress: state.Progress) -> None:
+def _save(config: TrainRunConfig, learner: Learner, progress: state.Progress) -> None:
     tensors = state.collect(learner)
     if learner.ranks.rank == 0:
         state.save(config.out / "run.safetensors", tensors, learner, progress, config.fixed())
 
 
-def _report(config: RunConfig, progress: state.Progress) -> TrainReport:
+def _report(config: TrainRunConfig, progress: state.Progress) -> TrainReport:
     return TrainReport(config.out, config.algorithm, progress.iteration, config.iterations, config.wandb, config.values())
 
 
@@ -181,13 +181,13 @@ def _too_large(iteration: int) -> InputError:
     )
 
 
-def _refuse_overwriting(config: RunConfig) -> None:
+def _refuse_overwriting(config: TrainRunConfig) -> None:
     remove_leftovers(config.out)  # of a run that was killed while writing
     if (config.out / "run.safetensors").exists() and not config.resume:
         raise InputError(f"{str(config.out)!r} already holds a run; add --resume to go on with it or name another --out")
 
 
-def _describe(config: RunConfig, learner: Learner, command: str) -> None:
+def _describe(config: TrainRunConfig, learner: Learner, command: str) -> None:
     facts: dict[str, Any] = {
         "command": portable(command),
         "commit": commit(),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from worldgym.errors import InputError
 from worldgym.models.files import checkpoint
 from worldgym.runs.ranks import cut_like, whole
-from worldgym.train.config import FREE, RunConfig
+from worldgym.train.config import FREE, TrainRunConfig
 from worldgym.train.learner import Learner
 
 
@@ -45,7 +45,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], learner: Learner, progress: 
     checkpoint.write_tensors(path, tensors, {"training": {**counts, "config": dict(config)}})
 
 
-def restore(path: Path, learner: Learner, config: RunConfig) -> Progress:
+def restore(path: Path, learner: Learner, config: TrainRunConfig) -> Progress:
     """Continue the run in `path`.
 
     Raises:

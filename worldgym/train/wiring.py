@@ -22,14 +22,14 @@ from worldgym.data.vpt import training_prompts
 from worldgym.errors import InputError, unknown
 from worldgym.models.world_model import WorldModel
 from worldgym.rng import generator
-from worldgym.train.config import RunConfig
+from worldgym.train.config import TrainRunConfig
 from worldgym.types import Prompts
 
 ENV_OF = {"token": "worldgym/DoomRooms-Token-v0", "diffusion": "worldgym/DoomRooms-Denoise-v0"}
 DATA_SEED = 7  # of prompts that are recorded for a run; world seeds from 70,000,000 on, far from those of any suite
 
 
-def make_env(config: RunConfig, world: WorldModel, rows: int, prompts: Prompts, device: torch.device) -> Any:
+def make_env(config: TrainRunConfig, world: WorldModel, rows: int, prompts: Prompts, device: torch.device) -> Any:
     """A batched environment with the rewards of `config` around it, the guards innermost."""
     chosen = _env_id(config, world)
     env = gym.make_vec(chosen, num_envs=rows, prompts=prompts, codec=world.codec, device=device, **_own(config, world))
@@ -38,7 +38,7 @@ def make_env(config: RunConfig, world: WorldModel, rows: int, prompts: Prompts, 
     return env
 
 
-def env_spec(config: RunConfig, world: WorldModel) -> str:
+def env_spec(config: TrainRunConfig, world: WorldModel) -> str:
     """The experiment's environment as the JSON of a Gymnasium EnvSpec: `gym.make(EnvSpec.from_json(text))` plays it."""
     chosen = _env_id(config, world)
     known = gym.spec(chosen)
@@ -62,7 +62,7 @@ def reward_classes() -> dict[str, type]:
     return {cls.name: cls for cls in found if issubclass(cls, rewards.Reward) and isinstance(getattr(cls, "name", None), str)}
 
 
-def prompts_for(config: RunConfig, device: str = "cpu") -> Prompts:
+def prompts_for(config: TrainRunConfig, device: str = "cpu") -> Prompts:
     """`prompt_count` windows of training clips: from a store, a folder of Minecraft recordings, or recorded beside the run.
 
     Raises:
@@ -88,7 +88,7 @@ def prompts_for(config: RunConfig, device: str = "cpu") -> Prompts:
     return store_prompts(store, clips, starts, config.frames, config.prefix)
 
 
-def _recorded(config: RunConfig) -> Path:
+def _recorded(config: TrainRunConfig) -> Path:
     clips = -(-config.prompt_count * 10 // 7)  # 8 of 10 seeds are for training, and some clips show nothing
     folder = config.out.parent / f"prompts-{config.prompts.replace('/', '-')}-{clips}x{config.frames}"
     if not folder.exists():
@@ -96,7 +96,7 @@ def _recorded(config: RunConfig) -> Path:
     return folder
 
 
-def _env_id(config: RunConfig, world: WorldModel) -> str:
+def _env_id(config: TrainRunConfig, world: WorldModel) -> str:
     chosen = config.env or ENV_OF[world.kind]
     if chosen not in gym.registry:
         raise unknown("environment", chosen, [name for name in gym.registry if name.startswith("worldgym/")])
@@ -105,7 +105,7 @@ def _env_id(config: RunConfig, world: WorldModel) -> str:
     return chosen
 
 
-def _own(config: RunConfig, world: WorldModel) -> dict[str, Any]:
+def _own(config: TrainRunConfig, world: WorldModel) -> dict[str, Any]:
     """Arguments of the environment itself, JSON values."""
     common = {"frames": config.frames, "prefix": config.prefix, "spec": world.spec.name}
     if world.kind == "token":
@@ -114,7 +114,7 @@ def _own(config: RunConfig, world: WorldModel) -> dict[str, Any]:
     return {**common, **clip}
 
 
-def _wrappers(config: RunConfig) -> list[tuple[str, dict[str, Any]]]:
+def _wrappers(config: TrainRunConfig) -> list[tuple[str, dict[str, Any]]]:
     """Names and arguments of the rewards, innermost first."""
     classes, options = reward_classes(), config.options
     guard = [(rewards.Guards.name, {"due": config.due})] if config.guards else []

@@ -15,7 +15,7 @@ from worldgym.eval.protocols.memory_drift import MemoryDrift, Options
 from worldgym.eval.protocols.sliding import Continued
 from worldgym.eval.protocols.tours import LAP, SCRIPTS, Guide
 from worldgym.eval.results import suite as suites
-from worldgym.eval.results.answers import Entrant, Task
+from worldgym.eval.results.answers import Entrant, Question
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.quality import Quality, QualityConfig
 
@@ -32,7 +32,7 @@ def tour(script, frames=65):
     shade = np.random.default_rng(0).integers(0, 256, (1000, HEIGHT, WIDTH, 3), dtype=np.uint8)
     truth = shade[(np.round(poses[:, 3] + poses[:, 0]) % 360).astype(int)]
     extra = {"poses": poses, "revisits": revisits(poses)}
-    return Task(f"toy/{script}", truth[:1], actions, truth, {"tour": script}, extra)
+    return Question(f"toy/{script}", truth[:1], actions, truth, {"tour": script}, extra)
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_constant_and_random_stand_at_chance_and_the_told_one_at_the_top():
     protocol, random = protocols.load(SUITE), np.random.default_rng(0)
     known = {"truth": 1, "darkened": 1, "tinted": 1, "reconstructed": 1, "delayed": 0.6, "one-wrong": 0.9, "all-wrong": 0.4}
     extra = {"versions": [*known, "blurred"], "right": known}
-    task = type("Task", (), {"extra": extra})
+    task = type("Question", (), {"extra": extra})
     scored = {}
     for name, told in BASELINES.items():
         seeds = random.integers(2**31, size=500).tolist()

@@ -5,7 +5,7 @@ import torch
 from diffusion_toys import TINY, close, inputs, make
 
 from worldgym.models.diffusion.clip_attention import clip_spans
-from worldgym.models.diffusion.clip_rollout import Recompute, Rollout
+from worldgym.models.diffusion.clip_rollout import ClipRollout, UncachedClipRollout
 from worldgym.rng import RowNoise
 
 # --- generation -----------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def test_a_new_model_gives_back_its_noise():
 def test_gpu_sized_step_equals_cpu_step():
     """A captured graph gets its position as a tensor and attends over the whole masked buffer: same numbers."""
     model, (latents, actions) = make(2), inputs(2, 5)
-    rollout = Rollout(model, latents[:, :3], actions[:, :2])
+    rollout = ClipRollout(model, latents[:, :3], actions[:, :2])
     z, sigma, ids = latents[:, 3:], torch.full((2, 2), 0.6), model.action_ids(actions[:, 2:4], first=False)
     plain = rollout._step(z, sigma, ids, 3)
     close(rollout._step(z, sigma, ids, torch.tensor(3)), plain)
@@ -104,7 +104,7 @@ def test_one_pass_equals_cached_stepping(clip: int):
     spans = [span for span in clip_spans(6, clip) if span[0] > 0]
     levels = (1.0, 0.7, 0.2)
     stepped, noisy, repeated = [], [], []
-    rollout = Rollout(model, latents[:, :1], actions[:, :0])
+    rollout = ClipRollout(model, latents[:, :1], actions[:, :0])
     generator = torch.Generator().manual_seed(3)
     for start, stop in spans:
         clip_actions = actions[:, start - 1 : stop - 1]
@@ -125,10 +125,10 @@ def test_one_pass_is_differentiable_and_stepping_is_not():
     v = model.velocities(latents[:, :2], latents[:, 2:], sigma, actions, [(2, 3)])
     v.square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert not Rollout(model, latents[:, :2], actions[:, :1]).velocity(latents[:, 2:], sigma, actions[:, 1:]).requires_grad
+    assert not ClipRollout(model, latents[:, :2], actions[:, :1]).velocity(latents[:, 2:], sigma, actions[:, 1:]).requires_grad
 
 
-@pytest.mark.parametrize("kind", [Rollout, Recompute])
+@pytest.mark.parametrize("kind", [ClipRollout, UncachedClipRollout])
 def test_fork_continues_as_if_alone(kind: type):
     """Row b of the fork's parent becomes rows b G … b G + G - 1; the parent is not touched."""
     model, (latents, actions) = make(), inputs(2, 5)
@@ -145,7 +145,7 @@ def test_fork_continues_as_if_alone(kind: type):
 def test_row_levels_and_frame_levels_of_noise():
     """sigma as a number, per row and per frame mean the same thing."""
     model, (latents, actions) = make(2), inputs(2, 3)
-    rollout = Rollout(model, latents[:, :1], actions[:, :0])
+    rollout = ClipRollout(model, latents[:, :1], actions[:, :0])
     number, rows, frames = (
         rollout.velocity(latents[:, 1:], sigma, actions) for sigma in (0.4, torch.full((2,), 0.4), torch.full((2, 2), 0.4))
     )

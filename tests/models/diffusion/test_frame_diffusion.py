@@ -10,7 +10,7 @@ from worldgym.actions import DOOM
 from worldgym.errors import InputError
 from worldgym.models.diffusion import flow
 from worldgym.models.diffusion.clip_attention import attend_sight, beside, block_causal, clip_spans
-from worldgym.models.diffusion.clip_rollout import Rollout
+from worldgym.models.diffusion.clip_rollout import ClipRollout
 from worldgym.models.diffusion.frame_diffusion import PRESETS, FrameDiffusion, rope_angles, rotate, turns
 from worldgym.rng import RowNoise
 
@@ -270,7 +270,7 @@ def test_bad_input_gets_a_sentence():
         model.velocities(latents, latents[:, :2], torch.ones(1, 2), actions, [(1, 3)])
     with pytest.raises(InputError, match="the spans cover 1"):
         model.velocities(latents, latents[:, :2], torch.ones(1, 2), actions, [(1, 2)])
-    rollout = Rollout(model, latents[:, :2], actions[:, :1], max_frames=2)
+    rollout = ClipRollout(model, latents[:, :2], actions[:, :1], max_frames=2)
     with pytest.raises(InputError, match="room for 0 more"):
         rollout.velocity(latents[:, 2:3], 0.5, actions[:, 1:2])
     with pytest.raises(InputError, match="patch"):

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from worldgym.actions import ActionSpec, CameraAxis
 from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.protocols.videos import encode
-from worldgym.eval.results.answers import Answer, Task
+from worldgym.eval.results.answers import Answer, Question
 from worldgym.files import atomic_path
 
 BACKGROUND, GREY, BLACK = (255, 255, 255), (110, 110, 110), (20, 20, 20)
@@ -145,7 +145,7 @@ def columns(protocol: Protocol, answers: Sequence[Answer]) -> list[Column]:
     ]
 
 
-def _captions(column: Column, task: Task, clip: int, spec: ActionSpec) -> list[list[Word]]:
+def _captions(column: Column, task: Question, clip: int, spec: ActionSpec) -> list[list[Word]]:
     """Words for each frame (T); the frames that were given have none."""
     given, read = _asked_for(task), column.read.get(clip)
     if read is None:
@@ -153,17 +153,17 @@ def _captions(column: Column, task: Task, clip: int, spec: ActionSpec) -> list[l
     return [[("given", GREY)]] * len(task.prefix) + [words(g, p, spec) for g, p in zip(given, read, strict=True)]
 
 
-def _asked(task: Task, spec: ActionSpec) -> list[list[Word]]:
+def _asked(task: Question, spec: ActionSpec) -> list[list[Word]]:
     """Words of the given actions for each frame (T)."""
     return [[("", GREY)]] * len(task.prefix) + [[(w, BLACK) for w, _ in words(g, g, spec)] for g in _asked_for(task)]
 
 
-def _asked_for(task: Task) -> np.ndarray:
+def _asked_for(task: Question) -> np.ndarray:
     """(T-P, A): the actions that led to the frames that were not given."""
     return task.actions[len(task.prefix) - 1 :]
 
 
-def draw(shown: Sequence[Column], tasks: Mapping[int, Task], spec: ActionSpec, path: str | os.PathLike) -> None:
+def draw(shown: Sequence[Column], tasks: Mapping[int, Question], spec: ActionSpec, path: str | os.PathLike) -> None:
     """Write the PNG: per clip the given actions, then every column, eight frames to a line.
 
     Args:
@@ -183,7 +183,7 @@ def draw(shown: Sequence[Column], tasks: Mapping[int, Task], spec: ActionSpec, p
         canvas.save(temporary, format="PNG")
 
 
-def _block(shown: Sequence[Column], task: Task, clip: int, spec: ActionSpec) -> Iterator[Image.Image]:
+def _block(shown: Sequence[Column], task: Question, clip: int, spec: ActionSpec) -> Iterator[Image.Image]:
     """Strips of one clip, top to bottom."""
     asked, size = _asked(task, spec), task.truth.shape[1:3]
     moments = np.unique(np.linspace(0, len(asked) - 1, min(len(asked), MOMENTS)).round().astype(int))
@@ -221,7 +221,7 @@ def _strip(name: str, tiles: Sequence[Image.Image]) -> Image.Image:
 
 
 def film(
-    shown: Sequence[Column], tasks: Mapping[int, Task], spec: ActionSpec, path: str | os.PathLike, fps: float = 6.0
+    shown: Sequence[Column], tasks: Mapping[int, Question], spec: ActionSpec, path: str | os.PathLike, fps: float = 6.0
 ) -> None:
     """Write the MP4: one clip after another, truth and models side by side; arguments as in `draw`."""
     stills = [still for clip, task in tasks.items() for still in _stills(shown, task, clip, spec)]
@@ -231,7 +231,7 @@ def film(
         encode(padded, fps, temporary, "mp4")
 
 
-def _stills(shown: Sequence[Column], task: Task, clip: int, spec: ActionSpec) -> Iterator[np.ndarray]:
+def _stills(shown: Sequence[Column], task: Question, clip: int, spec: ActionSpec) -> Iterator[np.ndarray]:
     """(H', W', 3) uint8 images of one clip."""
     there = [column for column in shown if clip in column.frames]
     captions = [_captions(column, task, clip, spec) for column in there]

@@ -22,7 +22,7 @@ from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.protocols.clips import record
 from worldgym.eval.protocols.looks import DISTANCE, JUDGE, METRICS, Looks, networks
 from worldgym.eval.results import rows
-from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
+from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator
@@ -74,12 +74,12 @@ class ActionFollowing(ModelProtocol):
         **METRICS,
     }
 
-    def tasks(self, seed: int, clips: int) -> list[Task]:
+    def tasks(self, seed: int, clips: int) -> list[Question]:
         """Test clips from the game."""
         return self.with_donors(record(self.suite, seed, clips), seed, self.suite)
 
     @staticmethod
-    def with_donors(tasks: Sequence[Task], seed: int, suite: Suite) -> list[Task]:
+    def with_donors(tasks: Sequence[Question], seed: int, suite: Suite) -> list[Question]:
         """The same tasks; each knows, under "donor", whose actions it is judged against in the shuffled row."""
         donors = derangement(len(tasks), generator(seed, suite.name, "shuffled"))
         return [dataclasses.replace(task, extra={"donor": tasks[donor]}) for task, donor in zip(tasks, donors, strict=True)]
@@ -99,7 +99,7 @@ class ActionFollowing(ModelProtocol):
         if self._looks:
             self.looks = Looks(self.options.quality, self.options.perceptual, self.device)
 
-    def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
+    def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
         """What the judge reads; nothing that was given is scored."""
         predicted, features = self._read(frames)
         measured = [self._labels(entrant, task, read) for task, read in zip(tasks, predicted, strict=True)]
@@ -111,13 +111,13 @@ class ActionFollowing(ModelProtocol):
             self._look(entrant, measured, frames, np.stack([task.truth for task in tasks]))
         return measured
 
-    def given(self, name: str, task: Task) -> Row:
+    def given(self, name: str, task: Question) -> Row:
         """The actions that the clip is judged against, and in the shuffled row whose they are."""
         asked = task.extra["donor"] if name == "shuffled" else task
         given = rows.columns(action_spec(self.suite.spec).names, asked.actions[self.suite.prefix - 1 :])
         return {"given": given, "given_from": asked.id} if name == "shuffled" else {"given": given}
 
-    def _labels(self, entrant: Entrant, task: Task, predicted: np.ndarray) -> Row:
+    def _labels(self, entrant: Entrant, task: Question, predicted: np.ndarray) -> Row:
         """What was given and what was read."""
         read = rows.columns(action_spec(self.suite.spec).names, predicted[self.suite.prefix - 1 :])
         return {**self.given(entrant.name, task), "predicted": read, "scores": {}}
@@ -144,21 +144,23 @@ class ActionFollowing(ModelProtocol):
             part = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
             return self.judge.labels(part).cpu().numpy(), self.judge.features(part).double().cpu().numpy()
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from rows."""
         spec = action_spec(self.suite.spec)
         given, read = (np.stack([rows.labels(spec.names, row[key]) for row in found]) for key in ("given", "predicted"))
         return {name: self._score(name, given, read, found, bootstrap) for name in self.suite.metrics}
 
-    def _score(self, name: str, given: np.ndarray, read: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap) -> Scored:
+    def _score(
+        self, name: str, given: np.ndarray, read: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap
+    ) -> ScoredMetric:
         spec = action_spec(self.suite.spec)
         if name in RATIOS:
             return _ratio(*RATIOS[name], following.confusions(given, read, spec), spec.names, bootstrap)
         if name in READ:
-            return Scored(bootstrap.mean(READ[name](given, read, spec)))
+            return ScoredMetric(bootstrap.mean(READ[name](given, read, spec)))
         if name in PIXELS or name in METRICS:
-            return Scored(bootstrap.mean(rows.values(found, name)))
-        return Scored(_frechet(found, bootstrap))
+            return ScoredMetric(bootstrap.mean(rows.values(found, name)))
+        return ScoredMetric(_frechet(found, bootstrap))
 
     def captions(self, row: Row) -> np.ndarray | None:
         """What the judge read."""
@@ -175,11 +177,11 @@ def derangement(clips: int, rng: np.random.Generator) -> np.ndarray:
 
 def _ratio(
     ratios: Callable[[np.ndarray], np.ndarray], column: int, parts: np.ndarray, names: Sequence[str], bootstrap: Bootstrap
-) -> Scored:
+) -> ScoredMetric:
     """Precision, recall or F1 of confusions (N, groups, K, K), over all groups and per group."""
     total = bootstrap.summed(parts, lambda sums: following.over_groups(ratios(sums))[:, column])
     groups = {names[g]: bootstrap.summed(parts[:, g], lambda sums: ratios(sums)[:, column]) for g in range(parts.shape[1])}
-    return Scored(total, groups)
+    return ScoredMetric(total, groups)
 
 
 def _frechet(found: Sequence[Row], bootstrap: Bootstrap) -> Score:

@@ -32,7 +32,7 @@ from worldgym.eval.protocols import entries, published_looks
 from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.results import rows
-from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
+from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.judges import vpt_idm
 from worldgym.models.files import published_files
@@ -72,14 +72,14 @@ class ActionFollowingMinecraft(ModelProtocol):
         **published_looks.METRICS,
     }
 
-    def tasks(self, seed: int, clips: int) -> list[Task]:
+    def tasks(self, seed: int, clips: int) -> list[Question]:
         """The first clips of MineWorld's validation folder, in its order; the seed only draws the shuffled row's donors."""
         suite = self.suite
         found = []
         for recording in recordings(published_files.locate(CLIPS))[:clips]:
             window = recording.window(0, suite.frames, suite.size)
             extra = {"degrees": window.degrees}
-            found.append(Task(window.id, window.frames[: suite.prefix], window.actions, window.frames, extra=extra))
+            found.append(Question(window.id, window.frames[: suite.prefix], window.actions, window.frames, extra=extra))
         if len(found) < 2:
             raise InputError(f"{str(published_files.folder() / CLIPS)!r} holds {len(found)} clips; at least 2 are needed")
         donors = derangement(len(found), generator(seed, suite.name, "shuffled"))
@@ -98,7 +98,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         for name, reason in self.looks.missing.items():
             print(f"note: {name} will be empty: {reason}")
 
-    def given(self, name: str, task: Task) -> Row:
+    def given(self, name: str, task: Question) -> Row:
         """The labels that a clip is judged against, and in the shuffled row whose they are."""
         asked = task.extra["donor"] if name == "shuffled" else task
         first, groups = self.suite.prefix - 1, len(action_spec(self.suite.spec).groups)
@@ -106,11 +106,11 @@ class ActionFollowingMinecraft(ModelProtocol):
         row: Row = {"given": self._columns(asked.actions[first:, :groups], camera)}
         return {**row, "given_from": asked.id} if name == "shuffled" else row
 
-    def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
+    def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
         """What the judge reads and how the frames look; nothing that was given is scored."""
         return [self._row(entrant, task, clip[self.suite.prefix :]) for task, clip in zip(tasks, frames, strict=True)]
 
-    def _row(self, entrant: Entrant, task: Task, made: np.ndarray) -> Row:
+    def _row(self, entrant: Entrant, task: Question, made: np.ndarray) -> Row:
         real = entrant.source == "reference"
         if self.options.codec and not real:
             made = through_codec(made, self.options.fps)
@@ -126,7 +126,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         row["scores"] = scores | {name: rows.number(value) for name, value in seen.items() if value is not None}
         return row
 
-    def _features(self, task: Task, made: np.ndarray, truth: np.ndarray) -> Row:
+    def _features(self, task: Question, made: np.ndarray, truth: np.ndarray) -> Row:
         if "fvd" not in self.looks.networks:
             return {}
         if task.id not in self._true_features:
@@ -153,18 +153,18 @@ class ActionFollowingMinecraft(ModelProtocol):
     def _labels(self, value: dict[str, str]) -> np.ndarray:
         return rows.labels(self._names, value)
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from rows."""
         spec = action_spec(self.suite.spec)
         given, read = (np.stack([self._labels(row[key]) for row in found]) for key in ("given", "predicted"))
         parts = following.confusions(given, read, spec)
         return {name: self._score(name, parts, found, bootstrap) for name in self.suite.metrics}
 
-    def _score(self, name: str, parts: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap) -> Scored:
+    def _score(self, name: str, parts: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap) -> ScoredMetric:
         if name in CLIPWISE:
-            return Scored(bootstrap.mean(rows.values(found, name)))
+            return ScoredMetric(bootstrap.mean(rows.values(found, name)))
         if name == "fvd":
-            return Scored(_fvd(found, bootstrap))
+            return ScoredMetric(_fvd(found, bootstrap))
         column = RATIOS.get(name)
 
         def tasks(sums: np.ndarray) -> np.ndarray:  # (…, groups, K, K) -> (…, groups)
@@ -174,7 +174,7 @@ class ActionFollowingMinecraft(ModelProtocol):
             self._names[g]: bootstrap.summed(parts[:, g : g + 1], lambda sums: tasks(sums)[..., 0])
             for g in range(parts.shape[1])
         }
-        return Scored(bootstrap.summed(parts, lambda sums: tasks(sums).mean(-1)), groups)
+        return ScoredMetric(bootstrap.summed(parts, lambda sums: tasks(sums).mean(-1)), groups)
 
     def captions(self, row: Row) -> np.ndarray | None:
         """What the judge read, in columns of the spec."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from worldgym.errors import InputError, unknown
 from worldgym.eval.protocols import entries
-from worldgym.eval.results.answers import Answers, Entrant, Metric, Row, Scored, Task
+from worldgym.eval.results.answers import Answers, Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.digests import digest
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.eval.results.suite import Suite
@@ -69,7 +69,7 @@ class Protocol(abc.ABC):
     # --- what a protocol writes ------------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def tasks(self, seed: int, clips: int) -> list[Task]:
+    def tasks(self, seed: int, clips: int) -> list[Question]:
         """The test clips, the same for any number of processes; draws from `worldgym.rng.generator(seed, suite.name, …)`.
 
         Args:
@@ -94,20 +94,20 @@ class Protocol(abc.ABC):
         """
 
     @abc.abstractmethod
-    def answer(self, entrant: Entrant, tasks: Sequence[Task], seeds: Sequence[int]) -> Answers:
+    def answer(self, entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> Answers:
         """The long work: rows for some tasks. Tasks of one call have one T; `seeds` has one integer per task.
 
         A row depends on its own task and seed only, never on its neighbours in the batch.
         """
 
     @abc.abstractmethod
-    def scores(self, rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+    def scores(self, rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics that the suite names, from rows alone (rows as read from JSON, never a row with "failure").
 
         Comparisons also ask for a single row: metrics that one clip cannot have are NaN there.
         """
 
-    def given(self, name: str, task: Task) -> Row:
+    def given(self, name: str, task: Question) -> Row:
         """Values of an entry's row that follow from the task alone; `--verify` compares them."""
         return {}
 
@@ -129,16 +129,16 @@ class ModelProtocol(Protocol):
         return entries.load(name, self.suite, self.device)
 
     @abc.abstractmethod
-    def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
+    def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
         """Rows of JSON values for frames (B, T, H, W, 3) uint8 of tasks of one T; "id", "frames_sha256" and
         "condition" are added by the caller. Numbers through `rows.number` (rounded, NaN -> None).
         """
 
-    def reference_frames(self, name: str, task: Task) -> np.ndarray:
+    def reference_frames(self, name: str, task: Question) -> np.ndarray:
         """(T, H, W, 3) uint8 with which a reference answers."""
         return task.truth
 
-    def answer(self, entrant: Entrant, tasks: Sequence[Task], seeds: Sequence[int]) -> Answers:
+    def answer(self, entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> Answers:
         """Frames, then rows; a clip on which the entrant raises becomes a row with "failure"."""
         frames: list[Any]
         if entrant.player is None:
@@ -154,7 +154,7 @@ class ModelProtocol(Protocol):
         return Answers(found, [made if isinstance(made, np.ndarray) else None for made in frames])
 
 
-def _row(task: Task, made: Any, measured: Row | None) -> Row:
+def _row(task: Question, made: Any, measured: Row | None) -> Row:
     """What every row begins with, then the protocol's own values or the failure."""
     head: Row = {"id": task.id, **({"condition": dict(task.condition)} if task.condition else {})}
     if measured is None:

@@ -1,6 +1,6 @@
 """Test clips of a suite, live from the game.
 
-- `record(suite, seed, count)`: one `Task` per reserved world seed, with a progress bar.
+- `record(suite, seed, count)`: one `Question` per reserved world seed, with a progress bar.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from tqdm import tqdm
 
 from worldgym.eval.results import suite as suites
-from worldgym.eval.results.answers import Task
+from worldgym.eval.results.answers import Question
 from worldgym.eval.results.suite import Suite
 
 CHUNK = 32  # clips per opened game: its start costs as much as a clip or two
 
 
-def record(suite: Suite, seed: int, count: int) -> list[Task]:
+def record(suite: Suite, seed: int, count: int) -> list[Question]:
     """Play and render test clips; the first n are the same for any count."""
     from worldgym.data.prompts import record_prompts
 
@@ -22,6 +22,6 @@ def record(suite: Suite, seed: int, count: int) -> list[Task]:
     with tqdm(total=count, desc="playing the test clips", unit="clip", disable=None) as bar:
         for start in range(0, count, CHUNK):
             part = record_prompts(suite.world, seeds[start : start + CHUNK], suite.frames, suite.prefix)
-            tasks += [Task(part.ids[i], part.prefix[i], part.actions[i], part.truth[i]) for i in range(len(part))]
+            tasks += [Question(part.ids[i], part.prefix[i], part.actions[i], part.truth[i]) for i in range(len(part))]
             bar.update(len(part))
     return tasks

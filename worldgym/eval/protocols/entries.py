@@ -19,7 +19,7 @@ import numpy as np
 
 from worldgym import files
 from worldgym.errors import InputError
-from worldgym.eval.results.answers import Entrant, Task
+from worldgym.eval.results.answers import Entrant, Question
 from worldgym.eval.results.suite import Suite
 
 
@@ -173,7 +173,7 @@ def sampling(entry: Any, suite: Suite) -> Mapping[str, Any]:
     return suite.sampling.get(getattr(entry, "kind", ""), {})
 
 
-def generate_or_fail(entrant: Entrant, tasks: Sequence[Task], seeds: Sequence[int]) -> list[np.ndarray | str]:
+def generate_or_fail(entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> list[np.ndarray | str]:
     """Per task frames (T, H, W, 3) uint8, or one sentence why there are none.
 
     A batch that raises is tried again clip by clip, so that one bad clip costs no other.
@@ -187,7 +187,7 @@ def generate_or_fail(entrant: Entrant, tasks: Sequence[Task], seeds: Sequence[in
     return [found for task, seed in zip(tasks, seeds, strict=True) for found in generate_or_fail(entrant, [task], [seed])]
 
 
-def generate(entrant: Entrant, tasks: Sequence[Task], seeds: Sequence[int]) -> np.ndarray:
+def generate(entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> np.ndarray:
     """Frames (B, T, H, W, 3) uint8 of tasks of one T, with the given frames put back as they were.
 
     Raises:

@@ -23,7 +23,7 @@ from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.results import rows
 from worldgym.eval.results import suite as suites
-from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
+from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.camera_labels import COLUMNS, Rules
 from worldgym.rng import generator
@@ -81,11 +81,11 @@ class InteractionFollowing(ModelProtocol):
             raise InputError(f"suite {self.suite.name!r} needs at least {LEAST * len(cells)} clips, {LEAST} per cell")
         return cells
 
-    def tasks(self, seed: int, clips: int) -> list[Task]:
+    def tasks(self, seed: int, clips: int) -> list[Question]:
         """Clips of the game, cell by cell; each knows whose labels it is judged against in the shuffled row."""
         cells = self._check_clips(clips)
         seeds = suites.suite_seeds(self.suite, seed, clips)
-        found: list[Task] = []
+        found: list[Question] = []
         with tqdm(total=clips, desc="playing the test clips", unit="clip", disable=None) as bar:
             for index in range(len(self.options.horizons)):
                 ours = [(kind, seeds[c :: len(cells)]) for c, (kind, i) in enumerate(cells) if i == index]
@@ -94,7 +94,7 @@ class InteractionFollowing(ModelProtocol):
                 found += [_with_donor(task, same[donor]) for task, donor in zip(same, donors, strict=True)]
         return found
 
-    def _record(self, kind: str, index: int, seeds: Sequence[int], bar: tqdm) -> list[Task]:
+    def _record(self, kind: str, index: int, seeds: Sequence[int], bar: tqdm) -> list[Question]:
         from worldgym.worlds.held import HeldRecorder
 
         recorder = HeldRecorder(self.suite.world, kind, self.options.hold[index])
@@ -103,12 +103,12 @@ class InteractionFollowing(ModelProtocol):
         finally:
             recorder.close()
 
-    def _task(self, recorder: Any, kind: str, index: int, seed: int, bar: tqdm) -> Task:
+    def _task(self, recorder: Any, kind: str, index: int, seed: int, bar: tqdm) -> Question:
         first = self.suite.prefix
         clip = recorder.play(seed, first + self.options.generated[index]).clip
         labels, clear = (x[first - 1 :] for x in true_labels(clip.poses, self.options.rules))
         bar.update()
-        return Task(
+        return Question(
             f"{self.suite.world}/{seed}/0",
             clip.frames[:first],
             clip.actions,
@@ -128,7 +128,7 @@ class InteractionFollowing(ModelProtocol):
         self.camera = as_camera_judge(self.suite.judge, self.device)
         self.frames_judge = zoo.load(self.options.quality, device=self.device) if self.options.quality else None
 
-    def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
+    def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
         """What the camera judge reads; nothing that was given is scored."""
         first = self.suite.prefix
         quality = visual_quality(self._qualities(frames[:, first:]))
@@ -151,7 +151,7 @@ class InteractionFollowing(ModelProtocol):
             return np.full(frames.shape[:2], np.nan)
         return qualities(frames, self.frames_judge, self.device)
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from rows, over all clips, per kind of actions, and per cell."""
         followed = [_follow(row, self.options.rules) for row in found]
         values = {name: np.array([one[name] for one in followed]) for name in PARTS}
@@ -162,14 +162,14 @@ class InteractionFollowing(ModelProtocol):
         wanted = [(kinds, kind) for kind in self.options.actions]
         wanted += [(cells, f"{kind} {horizon}") for kind in self.options.actions for horizon in self.options.horizons]
 
-        def scored(value: np.ndarray) -> Scored:
+        def scored(value: np.ndarray) -> ScoredMetric:
             groups = {name: bootstrap.mean_where(value, labels == name) for labels, name in wanted}
-            return Scored(bootstrap.mean(value), groups)
+            return ScoredMetric(bootstrap.mean(value), groups)
 
         return {name: scored(values[names[name]]) for name in self.suite.metrics}
 
 
-def _with_donor(task: Task, donor: Task) -> Task:
+def _with_donor(task: Question, donor: Question) -> Question:
     return dataclasses.replace(task, extra={**task.extra, "donor": donor})
 
 

@@ -24,7 +24,7 @@ from worldgym.eval.protocols.looks import DISTANCE, JUDGE, METRICS, Looks, netwo
 from worldgym.eval.protocols.sliding import Continued
 from worldgym.eval.protocols.tours import SCRIPTS, Guide
 from worldgym.eval.results import rows
-from worldgym.eval.results.answers import Entrant, Metric, Row, Scored, Task
+from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.eval.results.suite import suite_seeds
 
@@ -65,7 +65,7 @@ class MemoryDrift(ModelProtocol):
         "brightness_drift": Metric("lower", "Mean difference to the true brightness over the last 16 frames, in [0, 1]."),
     }
 
-    def tasks(self, seed: int, clips: int) -> list[Task]:
+    def tasks(self, seed: int, clips: int) -> list[Question]:
         """Tours from starts of the reserved test range."""
         suite = self.suite
         guide = Guide(suite.world, suite.frames)
@@ -93,7 +93,7 @@ class MemoryDrift(ModelProtocol):
         """Load it, and the distance."""
         self.looks = Looks(self.judges()[0], self.options.perceptual, self.device)
 
-    def measure(self, entrant: Entrant, tasks: Sequence[Task], frames: np.ndarray) -> list[Row]:
+    def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
         """What is shown against what is there, and how good it looks."""
         truth = np.stack([task.truth for task in tasks])
         quality = qualities(frames, self.looks.judge, self.device)
@@ -114,7 +114,7 @@ class MemoryDrift(ModelProtocol):
             found.append({**row, "scores": {name: rows.number(value) for name, value in own.items()}})
         return found
 
-    def given(self, name: str, task: Task) -> Row:
+    def given(self, name: str, task: Question) -> Row:
         """The frames at which the camera is back."""
         return {"revisits": " ".join(map(str, task.extra["revisits"][:, 1]))}
 
@@ -127,9 +127,9 @@ class MemoryDrift(ModelProtocol):
             "revisit_consistency": float(distances(later, earlier, self.looks.distance, self.device).mean()),
         }
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """Means over clips, per tour; image quality per part of the video."""
-        scored = {name: Scored(*rows.clipwise(found, name, bootstrap, "tour")) for name in self.suite.metrics}
+        scored = {name: ScoredMetric(*rows.clipwise(found, name, bootstrap, "tour")) for name in self.suite.metrics}
         if "image_quality" in scored:
             curves = np.stack([rows.unpack(row["quality"]) for row in found])[:, self.suite.prefix :]
             starts = range(0, curves.shape[1], self.options.part)

@@ -25,7 +25,7 @@ from worldgym.eval.metrics import ranking
 from worldgym.eval.protocols import entries, variants
 from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import rows
-from worldgym.eval.results.answers import Answers, Entrant, Metric, Row, Scored, Task
+from worldgym.eval.results.answers import Answers, Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.digests import digest
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.eval.results.suite import suite_seeds
@@ -46,7 +46,7 @@ class Options:
     """Makes the version "model"; none when empty."""
 
 
-def _told(task: Task, version: str, seed: int) -> float:
+def _told(task: Question, version: str, seed: int) -> float:
     """The share of right actions; where it is unknown, below all that is known."""
     return task.extra["right"].get(version, -1.0)
 
@@ -77,7 +77,7 @@ class RewardRanking(Protocol):
         ),
     }
 
-    def tasks(self, seed: int, clips: int) -> list[Task]:
+    def tasks(self, seed: int, clips: int) -> list[Question]:
         """Play test clips and make all their versions."""
         seeds = suite_seeds(self.suite, seed, clips)
         return variants.tasks(self.suite, self.options.codec, self.options.model, seeds, seed, self.device)
@@ -104,11 +104,11 @@ class RewardRanking(Protocol):
             raise unknown("reward", name, [*known, *BASELINES])
         return Entrant(name, "reward", known[name](bench), weights=entries.source_sha256(known[name]), source="reward")
 
-    def answer(self, entrant: Entrant, tasks: Sequence[Task], seeds: Sequence[int]) -> Answers:
+    def answer(self, entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> Answers:
         """The reward of every version of every task, clip by clip: no neighbour can change a row."""
         return Answers([self._row(entrant, task, seed) for task, seed in zip(tasks, seeds, strict=True)], [None] * len(tasks))
 
-    def _row(self, entrant: Entrant, task: Task, seed: int) -> Row:
+    def _row(self, entrant: Entrant, task: Question, seed: int) -> Row:
         row: Row = {"id": task.id}
         try:
             values = self._values(entrant, task, seed)
@@ -119,7 +119,7 @@ class RewardRanking(Protocol):
             return {**row, "failure": f"the reward of version {bad[0]!r} is {values[bad[0]]}, not a finite number"}
         return {**row, **self.given(entrant.name, task), "versions": {n: rows.number(v) for n, v in values.items()}}
 
-    def _values(self, entrant: Entrant, task: Task, seed: int) -> dict[str, float]:
+    def _values(self, entrant: Entrant, task: Question, seed: int) -> dict[str, float]:
         """The reward of every version."""
         versions, reward = task.extra["versions"], entrant.player
         if not isinstance(reward, Reward):
@@ -144,12 +144,12 @@ class RewardRanking(Protocol):
             1, prompts=prompts, frames=suite.frames, prefix=suite.prefix, spec=suite.spec, device=self.device
         )
 
-    def given(self, name: str, task: Task) -> Row:
+    def given(self, name: str, task: Question) -> Row:
         """How many of the commanded actions each version shows, and the hash of all versions."""
         right = {version: rows.number(share) for version, share in task.extra["right"].items()}
         return {"right": right, "versions_sha256": digest(*task.extra["versions"].values())}
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from the versions' rewards."""
         table = {name: np.array([row["versions"][name] for row in found], float) for name in found[0]["versions"]}
         right = {name: np.array([row["right"][name] for row in found], float) for name in found[0]["right"]}
@@ -163,7 +163,7 @@ class RewardRanking(Protocol):
         for name in self.suite.metrics:
             parts = per_clip[name]
             groups = {kind: bootstrap.mean(values) for kind, values in parts.items() if kind}
-            scored[name] = Scored(bootstrap.mean(np.mean(list(parts.values()), axis=0)), groups)
+            scored[name] = ScoredMetric(bootstrap.mean(np.mean(list(parts.values()), axis=0)), groups)
         return scored
 
 

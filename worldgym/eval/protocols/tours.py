@@ -11,7 +11,7 @@ import numpy as np
 
 from worldgym.actions import DOOM
 from worldgym.eval.metrics.revisit_error import revisits
-from worldgym.eval.results.answers import Task
+from worldgym.eval.results.answers import Question
 from worldgym.worlds.recorder import make_world
 
 TURN = 24.0  # degrees: the widest yaw of a step
@@ -62,7 +62,7 @@ class Guide:
         """End the game."""
         self.world.close()
 
-    def tour(self, script: str, seed: int) -> Task | None:
+    def tour(self, script: str, seed: int) -> Question | None:
         """The tour that starts where the seed says; None where a wall keeps it from coming back."""
         actions = SCRIPTS[script](self.frames - 1, 1 if seed % 20 < 10 else -1)
         image, info = self.world.reset(seed=seed)
@@ -79,11 +79,11 @@ class Guide:
         truth = np.stack(images)
         name = f"{self.name}/{seed}/0/{script}"
         extra = {"poses": np.stack(poses), "revisits": pairs}
-        return Task(name, truth[:1].copy(), actions, truth, {"tour": script}, extra)
+        return Question(name, truth[:1].copy(), actions, truth, {"tour": script}, extra)
 
-    def tours(self, scripts: Sequence[str], seeds: Iterator[int], count: int) -> list[Task]:
+    def tours(self, scripts: Sequence[str], seeds: Iterator[int], count: int) -> list[Question]:
         """`count` tours that come back, scripts in turn, each from the next seed that allows it."""
-        found: list[Task] = []
+        found: list[Question] = []
         while len(found) < count:
             task = self.tour(scripts[len(found) % len(scripts)], next(seeds))
             if task is not None:

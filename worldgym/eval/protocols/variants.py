@@ -29,7 +29,7 @@ from worldgym.actions import spec as action_spec
 from worldgym.data.degradations import DEGRADATIONS
 from worldgym.data.prompts import counterfactual
 from worldgym.errors import InputError
-from worldgym.eval.results.answers import Task
+from worldgym.eval.results.answers import Question
 from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator, torch_seed
 from worldgym.worlds.recorder import Play, Recorder
@@ -38,7 +38,7 @@ DAMAGE = {"blurred": ("blur", 0.5), "noisy": ("noise", 0.5), "darkened": ("darke
 BATCH = 32  # clips at once for the world model
 
 
-def tasks(suite: Suite, codec: str, model: str, world_seeds: Sequence[int], seed: int, device: str) -> list[Task]:
+def tasks(suite: Suite, codec: str, model: str, world_seeds: Sequence[int], seed: int, device: str) -> list[Question]:
     """One task per world seed; task.extra has "versions", name -> (T, H, W, 3) uint8, and "right", name -> share.
 
     Args:
@@ -69,7 +69,7 @@ def tasks(suite: Suite, codec: str, model: str, world_seeds: Sequence[int], seed
     return found
 
 
-def make(recorder: Recorder, play: Play, donor: Play, name: str, prefix: int, spec: ActionSpec, seed: int) -> Task:
+def make(recorder: Recorder, play: Play, donor: Play, name: str, prefix: int, spec: ActionSpec, seed: int) -> Question:
     """All versions of one clip that need no network.
 
     Args:
@@ -82,7 +82,7 @@ def make(recorder: Recorder, play: Play, donor: Play, name: str, prefix: int, sp
         seed: of everything that is drawn.
     """
     truth, actions = play.clip.frames, play.clip.actions
-    task = Task(name, truth[:prefix], actions, truth, extra={"versions": {}, "right": {}})
+    task = Question(name, truth[:prefix], actions, truth, extra={"versions": {}, "right": {}})
     _add(task, "truth", truth, 1.0)
     steps, random = len(actions), generator(seed, "versions")
     one = int(random.integers(prefix - 1, steps))
@@ -122,7 +122,7 @@ def mirrored(actions: np.ndarray, spec: ActionSpec) -> np.ndarray:
     return found
 
 
-def _add(task: Task, name: str, frames: np.ndarray, right: float | None) -> None:
+def _add(task: Question, name: str, frames: np.ndarray, right: float | None) -> None:
     frames = np.ascontiguousarray(frames).copy()
     frames[: len(task.prefix)] = task.prefix
     task.extra["versions"][name] = frames
@@ -139,7 +139,7 @@ def _donors(recorder: Recorder, play: Play, seed: int, suite: Suite) -> Iterator
 
 def _first_playable(
     recorder: Recorder, play: Play, name: str, prefix: int, spec: ActionSpec, seed: int, donors: Iterator[Play]
-) -> Task:
+) -> Question:
     """`make` with the first donor whose actions, all or in part, can be played from this start."""
     for donor in donors:
         try:
@@ -149,7 +149,7 @@ def _first_playable(
     raise InputError(f"no other actions can be played from the start of clip {play.clip.seed}")
 
 
-def _add_model(suite: Suite, found: Sequence[Task], name: str, device: str) -> None:
+def _add_model(suite: Suite, found: Sequence[Question], name: str, device: str) -> None:
     model = zoo.load(name, device=device)
     for start in tqdm(range(0, len(found), BATCH), desc=f"playing {name}", disable=None):
         part = found[start : start + BATCH]

@@ -1,7 +1,7 @@
 """What is asked, who answers, and what comes of it: the records that evaluation hands around.
 
-- `Task`: one test clip. `Entrant`: who answers. `Answers`: rows (and frames to show) for some tasks.
-- `Metric`, `Scored`: a metric as suites name it, and its value for one entry. `Answer`: one row of the table.
+- `Question`: one test clip. `Entrant`: who answers. `Answers`: rows (and frames to show) for some tasks.
+- `Metric`, `ScoredMetric`: a metric as suites name it, and its value for one entry. `Answer`: one row of the table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Task:
+class Question:
     """One test clip.
 
     Attributes:
@@ -40,7 +40,7 @@ class Task:
 
     def __repr__(self) -> str:
         shapes = f"prefix={list(self.prefix.shape)}, actions={list(self.actions.shape)}"
-        return f"Task({self.id!r}, {shapes}, {dict(self.condition)})"
+        return f"Question({self.id!r}, {shapes}, {dict(self.condition)})"
 
     def sha256(self) -> str:
         """Hash of what is asked and what truly happened."""
@@ -97,7 +97,7 @@ class Metric:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredMetric:
     """One metric of one entry."""
 
     score: Score

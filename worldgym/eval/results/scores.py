@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from worldgym.eval.results import rows as row_values
-from worldgym.eval.results.answers import Metric, Row, Scored
+from worldgym.eval.results.answers import Metric, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator
@@ -21,7 +21,7 @@ class Scorer(Protocol):
     suite: Suite
     metrics: Mapping[str, Metric]
 
-    def scores(self, rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Scored]:
+    def scores(self, rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """Every metric that the suite names, from rows alone."""
         ...
 
@@ -51,13 +51,13 @@ def of_rows(protocol: Scorer, parts: Mapping[int, Sequence[Row]]) -> dict[str, A
     """
     together = [row for part in parts.values() for row in part]
     if failed(together) or not together:
-        found = {name: Scored(Score(float("nan"))) for name in protocol.suite.metrics}
+        found = {name: ScoredMetric(Score(float("nan"))) for name in protocol.suite.metrics}
     else:
         found = protocol.scores(together, bootstrap_of(protocol, list(parts), [len(part) for part in parts.values()]))
     return {name: _plain(protocol.metrics[name].better, found[name]) for name in protocol.suite.metrics}
 
 
-def _plain(better: str, scored: Scored) -> dict[str, Any]:
+def _plain(better: str, scored: ScoredMetric) -> dict[str, Any]:
     """A metric's score, its direction, and its groups where it has any; a group that is never used is null."""
     found: dict[str, Any] = {"better": better, **row_values.plain(scored.score)}
     if scored.groups:

@@ -27,7 +27,7 @@ from worldgym.eval.protocols import entries, videos
 from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import provenance, record
 from worldgym.eval.results import suite as suites
-from worldgym.eval.results.answers import Answer, Entrant, Task
+from worldgym.eval.results.answers import Answer, Entrant, Question
 from worldgym.eval.results.suite import Suite
 from worldgym.eval.running import parts
 from worldgym.eval.running.arguments import Job
@@ -138,7 +138,7 @@ def find_device(name: str) -> str:
 
 
 def finish(
-    circumstances: record.Circumstances, ready: Ready, answers: Sequence[Answer], shown: dict[int, Task], out: Path
+    circumstances: record.Circumstances, ready: Ready, answers: Sequence[Answer], shown: dict[int, Question], out: Path
 ) -> dict[str, Any]:
     """Write all files and print the table; the summary."""
     results = [record.entry_record(circumstances, answer) for answer in answers]
@@ -154,7 +154,7 @@ def finish(
     return found
 
 
-def pictures(ready: Ready, answers: Sequence[Answer], shown: dict[int, Task], out: Path) -> list[str]:
+def pictures(ready: Ready, answers: Sequence[Answer], shown: dict[int, Question], out: Path) -> list[str]:
     """The picture and the video of a run, where there are frames to show; their names."""
     columns, spec = picture.columns(ready.protocol, answers), action_spec(ready.suite.spec)
     if not columns:
@@ -176,7 +176,7 @@ def clip_film(answer: Answer, shown: Sequence[int], path: Path, fps: float = 6.0
         videos.encode(even, fps, temporary, "webm")
 
 
-def save_clips(answers: Sequence[Answer], tasks: Sequence[Task], folder: Path) -> None:
+def save_clips(answers: Sequence[Answer], tasks: Sequence[Question], folder: Path) -> None:
     """Every clip of every entry as <entry>/<clip>.npy."""
     for answer in answers:
         place = folder / record.slug(answer.name)

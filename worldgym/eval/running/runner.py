@@ -18,7 +18,7 @@ from tqdm import tqdm
 from worldgym.errors import InputError
 from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import scores
-from worldgym.eval.results.answers import Answer, Entrant, Task
+from worldgym.eval.results.answers import Answer, Entrant, Question
 from worldgym.eval.running.parts import Parts, Piece, Share
 from worldgym.rng import torch_seed
 
@@ -40,7 +40,7 @@ class Run:
     def __init__(
         self,
         protocol: Protocol,
-        tasks: Sequence[Task],
+        tasks: Sequence[Question],
         seed: int,
         batch: int,
         out: Path,

@@ -25,7 +25,7 @@ from worldgym.eval.protocols import entries, videos
 from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import record, sameness, schema, scores
 from worldgym.eval.results import suite as suites
-from worldgym.eval.results.answers import Entrant, Row, Task
+from worldgym.eval.results.answers import Entrant, Question, Row
 from worldgym.eval.results.digests import chain
 from worldgym.eval.running.arguments import Job
 from worldgym.eval.running.job import find_device
@@ -63,7 +63,7 @@ def verify(
     sample: int = 2,
     device: str = "cpu",
     rng: np.random.Generator | None = None,
-    tasks: dict[Any, list[Task]] | None = None,
+    tasks: dict[Any, list[Question]] | None = None,
 ) -> list[Finding]:
     """Check one result file.
 
@@ -95,7 +95,7 @@ class _Verification:
         self.found, self.rows, self.entry = found, found["rows"], found["entry"]
         self.suite_name, self.model, self.folder = suite or found["suite"]["name"], model or self.entry["origin"], folder
         self.sample, self.device, self.rng = sample, device, rng
-        self.known: dict[Any, list[Task]] = {}
+        self.known: dict[Any, list[Question]] = {}
 
     def findings(self) -> Iterator[Finding]:
         """From the cheapest to the dearest."""
@@ -168,7 +168,7 @@ class _Verification:
             return Finding("judges", None, f"not here: {error}")
         return _same("judges", own == self.found["judges"], "the suite's own", "other networks than the suite's")
 
-    def tasks(self, protocol: Protocol) -> tuple[list[Task] | None, Finding]:
+    def tasks(self, protocol: Protocol) -> tuple[list[Question] | None, Finding]:
         """The test clips again, from the game."""
         key = (protocol.suite.sha256, self.found["seed"], len(self.rows))
         try:
@@ -187,7 +187,7 @@ class _Verification:
             "questions", not wrong, text, f"{len(wrong)} rows belong to other clips or actions, as at {wrong[:1]}"
         )
 
-    def answers(self, protocol: Protocol, tasks: list[Task]) -> Iterator[Finding]:
+    def answers(self, protocol: Protocol, tasks: list[Question]) -> Iterator[Finding]:
         """Rows from clips, and clips from weights."""
         entrant, finding = self.entrant(protocol)
         yield finding
@@ -219,7 +219,7 @@ class _Verification:
         text = f"{self.model!r} {str(entrant.weights or '')[:12]}".strip()
         return (None if wrong else entrant), _same("weights", not wrong, text, f"{wrong} are not those of {self.model!r}")
 
-    def again(self, what: str, protocol: Protocol, entrant: Entrant, tasks: list[Task], picks: Sequence[int]) -> Finding:
+    def again(self, what: str, protocol: Protocol, entrant: Entrant, tasks: list[Question], picks: Sequence[int]) -> Finding:
         """Make rows again and compare."""
         wrong, same = [], 0
         for clip in picks:
@@ -244,7 +244,7 @@ class _Verification:
         return [f"{said['id']} ({', '.join(places[:4])})"] if places else []
 
 
-def _asked(protocol: Protocol, name: str, task: Task, row: Row) -> bool:
+def _asked(protocol: Protocol, name: str, task: Question, row: Row) -> bool:
     """Does a row hold the condition and actions of its task?"""
     if row.get("condition", {}) != dict(task.condition):
         return False

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worldgym.errors import InputError
-from worldgym.models.diffusion.clip_rollout import Rollout, guided_velocity
+from worldgym.models.diffusion.clip_rollout import ClipRollout, guided_velocity
 from worldgym.models.diffusion.frame_diffusion import FrameDiffusion
 from worldgym.models.diffusion.noise_kernels import Gaussian, NoiseKernel, kernel
 from worldgym.models.diffusion.trajectory import DenoiseTrajectory
@@ -30,7 +30,7 @@ class DenoiseAgent:
 
     def __init__(self, model: FrameDiffusion, noise: str | NoiseKernel = "flow-grpo", guidance: float | Tensor = 0.0):
         self.model, self.kernel, self.guidance = model, kernel(noise), guidance
-        self._rollout: Rollout | None = None
+        self._rollout: ClipRollout | None = None
         self._next: tuple[int, int] | None = None  # step and batch that the rollout is ready for
 
     @torch.no_grad()
@@ -108,6 +108,6 @@ class DenoiseAgent:
         latents, actions, size = seen["latents"], seen["actions"], seen["z"].shape[1]
         if not step or self._next != (step, len(latents)):
             prefix = seen["prefix"].shape[1]
-            self._rollout = Rollout(self.model, latents[:, :prefix], actions[:, : prefix - 1], latents.shape[1])
+            self._rollout = ClipRollout(self.model, latents[:, :prefix], actions[:, : prefix - 1], latents.shape[1])
         for start in range(self._rollout.frames, frame, size):
             self._rollout.append(latents[:, start : start + size], actions[:, start - 1 : start - 1 + size])

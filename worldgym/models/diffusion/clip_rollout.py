@@ -1,7 +1,7 @@
 """Stepping a frame-diffusion model: the denoising loop of generation, open for an agent that decides every step itself.
 
-- `Rollout`: model and key/value cache; `velocity` of a noisy clip, `append` a finished one, `fork` into G continuations.
-- `Recompute`: the same face without a cache; slow, and the proof that the cache is right.
+- `ClipRollout`: model and key/value cache; `velocity` of a noisy clip, `append` a finished one, `fork` into G continuations.
+- `UncachedClipRollout`: the same face without a cache; slow, and the proof that the cache is right.
 - `guided_velocity`: with action guidance. `denoise`: one clip from noise to data. `generate`: clip after clip.
 
 Causal attention makes the activations of finished frames independent of what follows, so encoding them once is exact.
@@ -45,7 +45,7 @@ class ClipModel(Protocol):
         ...
 
 
-class Rollout:
+class ClipRollout:
     """A growing video of B rows whose finished frames live in a cache; only new tokens are computed.
 
     Without gradients: what happened is differentiated afterwards, with `FrameDiffusion.velocities`.
@@ -100,9 +100,9 @@ class Rollout:
         self.velocity(clip, sigma, actions)  # overwrites the keys and values of the last noisy version
         self.frames += clip.shape[1]
 
-    def fork(self, groups: int) -> Rollout:
+    def fork(self, groups: int) -> ClipRollout:
         """Continue `groups` times from here: row b becomes rows b G … b G + G - 1, and this rollout stays as it is."""
-        other = object.__new__(Rollout)
+        other = object.__new__(ClipRollout)
         other.model, other.batch, other.frames = self.model, self.batch * groups, self.frames
         other.max_frames = self.max_frames
         other._cache = self._cache.repeat(groups)
@@ -134,8 +134,8 @@ class Rollout:
         model._run(latents, clean, model.action_ids(actions), torch.arange(self.frames, device=latents.device), attend)
 
 
-class Recompute:
-    """`Rollout` without a cache: every call runs the whole sequence, finished frames included."""
+class UncachedClipRollout:
+    """`ClipRollout` without a cache: every call runs the whole sequence, finished frames included."""
 
     def __init__(self, model: ClipModel, latents: Tensor, actions: Tensor, max_frames: int | None = None):
         self.model, self.batch, self.frames = model, len(latents), latents.shape[1]
@@ -146,7 +146,7 @@ class Recompute:
 
     @torch.no_grad()
     def velocity(self, z: Tensor, sigma: Tensor | float, actions: Tensor) -> Tensor:
-        """As `Rollout.velocity`."""
+        """As `ClipRollout.velocity`."""
         _check_clip(self, z, actions)
         latents, sigmas, ids, spans = self._with(z, sigma, actions)
         sight = block_causal(spans, self.model.config.tokens)
@@ -154,14 +154,14 @@ class Recompute:
         return self.model._run(latents, sigmas, ids, positions, functools.partial(attend_sight, sight))[:, self.frames :]
 
     def append(self, clip: Tensor, actions: Tensor, sigma: float = 0.0) -> None:
-        """As `Rollout.append`."""
+        """As `ClipRollout.append`."""
         _check_clip(self, clip, actions)
         self._latents, self._sigma, self._ids, self._spans = self._with(clip, sigma, actions)
         self.frames += clip.shape[1]
 
-    def fork(self, groups: int) -> Recompute:
-        """As `Rollout.fork`."""
-        other = object.__new__(Recompute)
+    def fork(self, groups: int) -> UncachedClipRollout:
+        """As `ClipRollout.fork`."""
+        other = object.__new__(UncachedClipRollout)
         other.model, other.batch, other.frames = self.model, self.batch * groups, self.frames
         other.max_frames, other._spans = self.max_frames, self._spans
         rows = (self._latents, self._sigma, self._ids)
@@ -176,14 +176,18 @@ class Recompute:
 
 
 def guided_velocity(
-    rollout: Rollout | Recompute, z: Tensor, sigma: Tensor | float, actions: Tensor, guidance: float | Tensor = 0.0
+    rollout: ClipRollout | UncachedClipRollout,
+    z: Tensor,
+    sigma: Tensor | float,
+    actions: Tensor,
+    guidance: float | Tensor = 0.0,
 ) -> Tensor:
     """v + w (v - v_null): what an action changes against the null action, enlarged; a second pass unless w is 0.
 
     Classifier-free guidance (arXiv 2207.12598), with standing still as "no condition": no model need be trained for it.
 
     Args:
-        rollout, z, sigma, actions: as in `Rollout.velocity`.
+        rollout, z, sigma, actions: as in `ClipRollout.velocity`.
         guidance: w, a number or one per row (B,).
     """
     v = rollout.velocity(z, sigma, actions)
@@ -200,7 +204,7 @@ def guided_velocity(
 
 
 def denoise(
-    rollout: Rollout | Recompute,
+    rollout: ClipRollout | UncachedClipRollout,
     z: Tensor,
     actions: Tensor,
     grid: Sequence[float],
@@ -234,7 +238,7 @@ def generate(
             f"{prefix} given frames, {frames} in all, {len(latents)} rows and {len(noise)} noise streams do not fit"
         )
     action_specs.spec(model.config.spec).check(actions.cpu().numpy())  # a wrong label would read another column's row
-    rollout = (Rollout if cache else Recompute)(model, latents, actions[:, : prefix - 1], frames)
+    rollout = (ClipRollout if cache else UncachedClipRollout)(model, latents, actions[:, : prefix - 1], frames)
     grid, video = flow.time_grid(steps, shift), [latents]
     for start, stop in clip_spans(frames, model.config.clip, prefix):
         if start < prefix:
@@ -253,7 +257,7 @@ def _draw(model: ClipModel, noise: RowNoise, frames: int) -> Tensor:
     return torch.stack([noise.normal(*shape) for _ in range(frames)], dim=1)
 
 
-def _check_clip(rollout: Rollout | Recompute, z: Tensor, actions: Tensor) -> None:
+def _check_clip(rollout: ClipRollout | UncachedClipRollout, z: Tensor, actions: Tensor) -> None:
     clip, left = rollout.model.config.clip, rollout.max_frames - rollout.frames
     if z.shape[:2] != actions.shape[:2] or len(z) != rollout.batch:
         raise InputError(
