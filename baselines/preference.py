@@ -22,9 +22,8 @@ import tyro
 import worldgym
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import PreferenceReward
-from worldgym.train.grpo import Grpo
+from worldgym.train.grpo import Grpo, GrpoConfig
 from worldgym.train.policy import Policy
-from worldgym.train.settings import GrpoConfig
 
 SHOWN = ("reward", "ratio", "clip_share", "clips_per_second")
 

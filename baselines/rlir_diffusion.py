@@ -24,9 +24,8 @@ import tyro
 import worldgym
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import IDMReward
-from worldgym.train.grpo import Grpo
+from worldgym.train.grpo import Grpo, GrpoConfig
 from worldgym.train.policy import Policy, QuietEnd
-from worldgym.train.settings import GrpoConfig
 
 SHOWN = ("reward", "ratio", "clip_share", "clips_per_second")
 

@@ -24,9 +24,8 @@ from worldgym.models.diffusion.noise_kernels import NoiseKernel
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import IDMReward, PixelReward
 from worldgym.rewards.smooth import Objective
-from worldgym.train.draft import Draft
+from worldgym.train.draft import Draft, DraftConfig
 from worldgym.train.policy import Policy
-from worldgym.train.settings import DraftConfig
 
 SHOWN = ("terms/idm", "terms/pixel", "gradient", "clips_per_second")
 

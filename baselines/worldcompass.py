@@ -27,9 +27,8 @@ import worldgym
 from worldgym.models.diffusion.noise_kernels import NoiseKernel
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import InteractionFollowingReward, VisualQualityReward
-from worldgym.train.nft import Nft
+from worldgym.train.nft import Nft, NftConfig
 from worldgym.train.policy import Policy
-from worldgym.train.settings import NftConfig
 
 TERMS = (InteractionFollowingReward.name, VisualQualityReward.name)
 SHOWN = ("reward", *(f"terms/{name}" for name in TERMS), "moved", "clips_per_second")

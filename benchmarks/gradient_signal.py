@@ -64,12 +64,12 @@ def kept_gradients(learner: Learner, batches: int) -> Tensor:
     found: list[Tensor] = []
 
     def keep() -> float:
-        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in learner.trained().values()]
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in learner.update.trained().values()]
         found.append(torch.cat([part.flatten() for part in parts]))
-        learner.optimizer.zero_grad(set_to_none=True)
+        learner.update.optimizer.zero_grad(set_to_none=True)
         return float(found[-1].norm())
 
-    learner.step = keep  # in the optimizer's place
+    learner.update.step = keep  # in the optimizer's place
     rows = []
     for iteration in range(batches):
         found.clear()

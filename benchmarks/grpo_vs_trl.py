@@ -41,9 +41,8 @@ from worldgym.errors import exit_with_sentence
 from worldgym.files import write_json
 from worldgym.models.token.llama_format import llama_config, to_llama_state
 from worldgym.models.world_model import WorldModel
-from worldgym.train.grpo import Grpo
+from worldgym.train.grpo import Grpo, GrpoConfig
 from worldgym.train.policy import Policy
-from worldgym.train.settings import GrpoConfig
 from worldgym.types import Prompts
 
 LR = 1e-6  # both sides stay the model they began as

@@ -22,7 +22,9 @@ def program():
         if name not in loaded:
             spec = importlib.util.spec_from_file_location(name, ROOT / path)
             loaded[name] = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look there for types
+            sys.path.append(str((ROOT / path).parent))  # where Python finds its neighbours when it is the program
             spec.loader.exec_module(loaded[name])
+            sys.path.pop()
         return loaded[name]
 
     yield load

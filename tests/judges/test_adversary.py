@@ -10,8 +10,7 @@ import trainer_toys as toys
 from worldgym.errors import InputError
 from worldgym.judges.adversary import Adversary, realism, rivalry
 from worldgym.rng import generator
-from worldgym.train.draft import Draft
-from worldgym.train.settings import DraftConfig
+from worldgym.train.draft import Draft, DraftConfig
 
 
 class Contrast(torch.nn.Module):
@@ -114,7 +113,7 @@ def test_rows_per_pass_change_neither_gradient():
     for micro in (8, 1):
         made = learner(micro=micro, step_share=0.4, grad_clip=1e9)
         kept = []
-        made.optimizer.step = lambda made=made, kept=kept: kept.extend(
+        made.update.optimizer.step = lambda made=made, kept=kept: kept.extend(
             [toys.flat_gradient(made.policy.model).clone(), flat(made.adversary).clone()]
         )
         found.append((made.iterate(3)["loss"], *kept))
@@ -127,7 +126,7 @@ def test_rows_per_pass_change_neither_gradient():
 def test_its_rate_is_constant_and_its_target_is_what_the_codec_can_draw():
     made = learner(adversary_lr=2e-3)
     made.iterate(0, rate=0.1)
-    assert [group["lr"] for group in made.optimizer.param_groups] == [pytest.approx(0.001), 2e-3]
+    assert [group["lr"] for group in made.update.optimizer.param_groups] == [pytest.approx(0.001), 2e-3]
     core = made.env.unwrapped
     given, truth = core.video()[:, :1], core.truth()
     target = made.best_possible(given, truth)

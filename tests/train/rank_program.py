@@ -33,12 +33,12 @@ def gradients(processes=None, micro: int = 4) -> dict[str, tuple[float, torch.Te
     for name, (kind, nft, settings) in CASES.items():
         learner = toys.learner(kind, nft, ranks=processes, micro=micro, grad_clip=1e9, **settings)
         kept = []
-        clip, step, beside = learner.ranks.clip, learner.optimizer.step, getattr(learner, "adversary", None)
+        clip, step, beside = learner.ranks.clip, learner.update.optimizer.step, getattr(learner, "adversary", None)
         learner.ranks.clip = lambda module, limit, kept=kept, clip=clip: (
             kept.append(toys.flat_gradient(module)) or clip(module, limit)
         )
         if beside is not None:
-            learner.optimizer.step = lambda kept=kept, step=step, beside=beside: (
+            learner.update.optimizer.step = lambda kept=kept, step=step, beside=beside: (
                 kept.append(toys.flat_gradient(beside)) or step()
             )
         logs = learner.iterate(0)
@@ -71,11 +71,11 @@ def saved_and_loaded(processes, out: Path) -> None:
     config = toys.run_config(out.parent, out)
     first, second = (toys.learner(ranks=processes, ema=0.5) for _ in range(2))
     first.iterate(0)
-    tensors = state.collect(first)
+    tensors = state.collect(first.update)
     if processes.rank == 0:
-        state.save(out, tensors, first, state.Progress(1), config.fixed())
+        state.save(out, tensors, first.update, state.Progress(1), config.fixed())
     processes.barrier()
-    state.restore(out, second, config)
+    state.restore(out, second.update, config)
     logs = [learner.iterate(1) for learner in (first, second)]
     assert logs[0]["gradient"] == logs[1]["gradient"]
     assert torch.equal(toys.weights(first.policy), toys.weights(second.policy))

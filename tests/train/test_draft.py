@@ -7,8 +7,7 @@ import torch
 import trainer_toys as toys
 
 from worldgym.errors import InputError
-from worldgym.train.draft import Draft, nudged
-from worldgym.train.settings import DraftConfig
+from worldgym.train.draft import Draft, DraftConfig, nudged
 
 SETTINGS = {"prompt_batch": 4, "group": 1, "lr": 0.01}
 
@@ -64,7 +63,7 @@ def played(seed, model=None):
     made = learner()
     if model is not None:
         made.policy.model.load_state_dict(model)
-    return made, play(made.env, made.policy, made.task(seed))
+    return made, play(made.env, made.policy, made.plan(seed))
 
 
 def test_one_step_from_noise_has_the_exact_gradient(monkeypatch):
@@ -81,7 +80,7 @@ def test_one_step_from_noise_has_the_exact_gradient(monkeypatch):
     core = made.env.unwrapped
     given, truth = core.video()[:, :1], core.truth()
     loss, _ = made.loss(rollout, [0, 1, 2, 3], made.levels(rollout, 0), given, truth, [0] * 4)
-    loss.backward()
+    (loss / 4).backward()
     state = copy.deepcopy(made.policy.model.state_dict())
     gradient = {name: p.grad.clone() for name, p in made.policy.model.named_parameters() if p.grad is not None}
     length = torch.cat([g.flatten() for g in gradient.values()]).norm()
@@ -126,7 +125,7 @@ def test_rows_per_pass_change_nothing():
     losses, gradients = [], []
     for micro in (4, 1):
         made = learner(micro=micro, step_share=0.4)
-        made.step = lambda made=made: float(made.ranks.clip(made.scorer, 1e9))
+        made.update.step = lambda made=made: float(made.ranks.clip(made.update.scorer, 1e9))
         losses.append(made.iterate(3)["loss"])
         gradients.append(toys.flat_gradient(made.policy.model))
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)

@@ -24,8 +24,8 @@ def test_cosine_finds_a_known_share(benchmark):
 def test_gradients_are_kept_and_weights_stay(benchmark):
     """Two iterations differ, a second look finds them again: nothing moved."""
     learner = toys.learner("token", group=4, minibatches=2)
-    before = [p.detach().clone() for p in learner.trained().values()]
+    before = [p.detach().clone() for p in learner.update.trained().values()]
     first, again = (benchmark.kept_gradients(learner, 3) for _ in range(2))
-    assert all(p.equal(q) for p, q in zip(learner.trained().values(), before, strict=True))
+    assert all(p.equal(q) for p, q in zip(learner.update.trained().values(), before, strict=True))
     assert first.equal(again) and first.shape == (3, sum(p.numel() for p in before))
     assert first[0].norm() > 0 and not first[0].equal(first[1])

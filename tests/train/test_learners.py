@@ -1,7 +1,5 @@
 """Learners on toys: the reward rises, the first ratio is 1, groups and clips are what they say, bad numbers stop."""
 
-import dataclasses
-
 import pytest
 import torch
 import trainer_toys as toys
@@ -9,8 +7,8 @@ import trainer_toys as toys
 from worldgym.errors import InputError
 from worldgym.runs.ranks import Ranks
 from worldgym.train.layout import Layout
-from worldgym.train.learner import prompt_turn
 from worldgym.train.rollout import play
+from worldgym.train.selection import prompt_turn
 
 
 def rise(learner, iterations):
@@ -56,12 +54,16 @@ def test_members_are_guided_from_nothing_to_the_full_weight(level):
     played = []
     for guidance in (0.0, 2.0):
         learner = toys.learner("diffusion", nft=True, guidance=guidance, **settings)
-        played.append(play(learner.env, learner.policy, learner.task(0)).trajectory.latents)
+        plays = learner.play
+        learner.play = lambda *asked, plays=plays: played.append(plays(*asked)) or played[-1]
+        learner.iterate(0)
+    played = [rollout.trajectory.latents for rollout in played]
     same = [torch.allclose(*rows) for rows in zip(*played, strict=True)]
     assert same == [True, False, False] * 2
-    agent, whole = learner.policy.agent, learner.task(0)
+    learner = toys.learner("diffusion", nft=True, **settings)
+    agent = learner.policy.agent
     learner.policy.agent = lambda *arguments: _guided(agent(*arguments), 2.0)
-    full = play(learner.env, learner.policy, dataclasses.replace(whole, guidance=0.0)).trajectory.latents
+    full = play(learner.env, learner.policy, learner.plan(0)).trajectory.latents
     if level == "sample":  # at level "clip" the frames before the fork would be guided, too
         torch.testing.assert_close(full[2::3], played[1][2::3])
     with pytest.raises(InputError, match="--guidance is -1"):
@@ -109,11 +111,11 @@ def test_strong_divergence_penalty_keeps_the_policy_near_the_base():
 def test_groups_split_over_processes_play_the_same_rollouts(kind, level):
     """One prompt slot whose 4 members lie on 2 processes, against one process: same noise, same rewards."""
     whole = toys.learner(kind, prompt_batch=1, level=level)
-    alone = play(whole.env, whole.policy, whole.task(0))
+    alone = play(whole.env, whole.policy, whole.plan(0))
     for rank in range(2):
         part = toys.learner(kind, prompt_batch=1, level=level, ranks=OneOf(rank, 2))
         assert part.layout.splits_groups
-        mine = play(part.env, part.policy, part.task(0))
+        mine = play(part.env, part.policy, part.plan(0))
         rows = part.layout.rows
         torch.testing.assert_close(mine.reward, alone.reward[rows], atol=1e-6, rtol=0)
         torch.testing.assert_close(mine.logprob.float(), alone.logprob[rows].float(), atol=1e-3, rtol=1e-5)
@@ -121,7 +123,7 @@ def test_groups_split_over_processes_play_the_same_rollouts(kind, level):
 
 def test_clip_level_shares_the_prefix_and_differs_in_the_clip():
     learner = toys.learner("token", level="clip", curriculum="last")
-    codes = play(learner.env, learner.policy, learner.task(0)).trajectory.codes.unflatten(0, (2, 4))
+    codes = play(learner.env, learner.policy, learner.plan(0)).trajectory.codes.unflatten(0, (2, 4))
     assert torch.equal(codes[:, :, :-1], codes[:, :1, :-1].expand_as(codes[:, :, :-1]))
     assert not torch.equal(codes[:, :, -1], codes[:, :1, -1].expand_as(codes[:, :, -1]))
 
@@ -129,7 +131,7 @@ def test_clip_level_shares_the_prefix_and_differs_in_the_clip():
 def test_cycle_trains_one_clip_after_the_other():
     learner = toys.learner("token", level="clip", curriculum="cycle")
     for iteration, clip in enumerate((0, 1, 0)):
-        rollout = play(learner.env, learner.policy, learner.task(iteration))
+        rollout = play(learner.env, learner.policy, learner.plan(iteration))
         assert rollout.clips == range(clip, clip + 1)
         assert rollout.trajectory.codes.shape[1] == clip + 2
         assert learner.steps(rollout, iteration) == list(range(12 * clip, 12 * clip + 12))
@@ -137,7 +139,7 @@ def test_cycle_trains_one_clip_after_the_other():
 
 def test_a_span_of_clips_is_trained_together():
     learner = toys.learner("diffusion", nft=True, level="clip", span=2)
-    rollout = play(learner.env, learner.policy, learner.task(0))
+    rollout = play(learner.env, learner.policy, learner.plan(0))
     assert rollout.clips == range(0, 2) and learner.levels(rollout, 0).tolist()[0] == [0, 1, 2, 3, 4, 5]
     torch.testing.assert_close(rollout.terms["bright"], rollout.frames["bright"].mean(1))
     assert rollout.frames["bright"].shape == (8, 2)

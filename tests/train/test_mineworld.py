@@ -15,10 +15,9 @@ from worldgym.models.token.agent import TokenAgent
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import IDMReward
 from worldgym.rng import RowNoise
-from worldgym.train.grpo import Grpo
+from worldgym.train.grpo import Grpo, GrpoConfig
 from worldgym.train.policy import Policy
 from worldgym.train.presets import preset
-from worldgym.train.settings import GrpoConfig
 
 FRAMES = 3
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldgym.errors import InputError
-from worldgym.train.nft_loss import nft_loss, old_velocity, optimality
+from worldgym.train.nft import nft_loss, old_velocity, optimality
 
 
 def case(rows=3, seed=0):

@@ -21,9 +21,8 @@ from worldgym.models.token.token_model import TokenConfig, TokenModel
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
 from worldgym.train import advantages, kl, surrogate
-from worldgym.train.grpo import Grpo
+from worldgym.train.grpo import Grpo, GrpoConfig
 from worldgym.train.policy import Policy
-from worldgym.train.settings import GrpoConfig
 from worldgym.types import Prompts
 
 SIGNS = [1.0, -1.0]

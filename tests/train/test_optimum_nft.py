@@ -15,7 +15,7 @@ from gaussian_world import Normal, generated, line, posterior, velocity
 from worldgym.models.diffusion import flow
 from worldgym.models.diffusion.flow import time_grid
 from worldgym.train import advantages, ema, kl
-from worldgym.train.nft_loss import nft_loss, old_velocity, optimality
+from worldgym.train.nft import nft_loss, old_velocity, optimality
 
 EQUAL = 1e3  # a floor above every error gives all samples one weight: then the optimum is a mean, and a formula
 OLD = Normal(0.2, 0.25)

@@ -8,9 +8,7 @@ from torch import nn
 from worldgym.errors import InputError
 from worldgym.rng import generator
 from worldgym.train import ema
-from worldgym.train.best_of_n import best_of_n
-from worldgym.train.curriculum import target_clip
-from worldgym.train.subsets import count, step_subset
+from worldgym.train.selection import best_of_n, step_count, step_subset, target_clip
 
 
 def test_best_of_n_keeps_both_ends_of_every_group():
@@ -27,11 +25,11 @@ def test_best_of_n_with_ties_takes_no_row_twice():
 
 
 def test_count_does_not_fall_for_rounding():
-    assert [count(0.6, k) for k in (5, 10, 20)] == [3, 6, 12] and count(0.01, 10) == 1 and count(1.0, 7) == 7
+    assert [step_count(0.6, k) for k in (5, 10, 20)] == [3, 6, 12] and step_count(0.01, 10) == 1 and step_count(1.0, 7) == 7
 
 
 def test_step_subset_stays_inside_its_clip_and_never_repeats():
-    found = step_subset(50, levels=10, clips=3, share=0.6, generator=generator(0, "subset"))
+    found = step_subset(50, levels=10, clips=3, share=0.6, random=generator(0, "subset"))
     assert found.shape == (50, 18) and found.dtype == np.int64
     assert (np.diff(found, axis=1) > 0).all()
     assert (found.reshape(50, 3, 6) // 10 == np.arange(3)[:, None]).all()
@@ -39,21 +37,21 @@ def test_step_subset_stays_inside_its_clip_and_never_repeats():
 
 def test_step_subset_takes_every_level_equally_often():
     """4,000 draws of 6 from 10: each level .6 of the time, sd .0077; false alarm below 1e-6 at 5 sd for 10 levels."""
-    found = step_subset(4000, levels=10, clips=1, share=0.6, generator=generator(1, "subset"))
+    found = step_subset(4000, levels=10, clips=1, share=0.6, random=generator(1, "subset"))
     share = np.bincount(found.ravel(), minlength=10) / 4000
     assert np.abs(share - 0.6).max() < 5 * 0.0077
 
 
 def test_step_subset_can_leave_out_the_last_step():
-    found = step_subset(20, levels=4, clips=2, share=1.0, generator=generator(2, "subset"), drop_last=True)
+    found = step_subset(20, levels=4, clips=2, share=1.0, random=generator(2, "subset"), drop_last=True)
     assert (found == [0, 1, 2, 4, 5, 6]).all()
 
 
 def test_step_subset_among_the_early_steps():
     """Of 10 steps the first 3: all of them at share 1, one of them at .1; the last step is far away."""
-    every = step_subset(2, levels=10, clips=2, share=1.0, generator=generator(2, "subset"), drop_last=True, early=0.3)
+    every = step_subset(2, levels=10, clips=2, share=1.0, random=generator(2, "subset"), drop_last=True, early=0.3)
     assert (every == [0, 1, 2, 10, 11, 12]).all()
-    one = step_subset(300, levels=10, clips=1, share=0.1, generator=generator(2, "subset"), early=0.3)
+    one = step_subset(300, levels=10, clips=1, share=0.1, random=generator(2, "subset"), early=0.3)
     assert one.shape == (300, 1) and set(one.ravel()) == {0, 1, 2}
 
 
@@ -71,18 +69,16 @@ def test_curriculum_by_hand():
 
 
 @pytest.mark.parametrize(
-    "name, steps",
+    "schedule, steps",
     [
-        ("worldcompass", {0: 0.2, 10: 0.3, 70: 0.9, 500: 0.9}),
-        ("diffusion-nft", {0: 0.0, 100: 0.1, 500: 0.5, 9999: 0.5}),
-        ("diffusion-nft-late", {0: 0.0, 75: 0.0, 76: 0.0075, 9999: 0.999}),
-        ("copy", {0: 0.0, 9: 0.0}),
-        ("evaluation", {0: 0.9, 9: 0.9}),
+        (ema.DecaySchedule(start=0.2, slope=0.01, cap=0.9), {0: 0.2, 10: 0.3, 70: 0.9, 500: 0.9}),  # WorldCompass
+        (ema.DecaySchedule(slope=0.001, cap=0.5), {0: 0.0, 100: 0.1, 500: 0.5, 9999: 0.5}),  # DiffusionNFT, type 1
+        (ema.DecaySchedule(slope=0.0075, cap=0.999, wait=75), {0: 0.0, 75: 0.0, 76: 0.0075, 9999: 0.999}),  # type 2
     ],
 )
-def test_decay_schedules_as_published(name, steps):
+def test_decay_schedules_as_published(schedule, steps):
     for step, decay in steps.items():
-        assert ema.schedule(name)(step) == pytest.approx(decay)
+        assert schedule(step) == pytest.approx(decay)
 
 
 def test_ema_update_by_hand():
@@ -103,11 +99,10 @@ def test_ema_update_by_hand():
     [
         (lambda: best_of_n(torch.zeros(4), 3, 1), "must divide"),
         (lambda: best_of_n(torch.zeros(4), 4, 5), "one can keep 1 to 4"),
-        (lambda: count(0.0, 10), "above 0 and at most 1"),
+        (lambda: step_count(0.0, 10), "above 0 and at most 1"),
         (lambda: step_subset(1, 1, 1, 1.0, generator(0), drop_last=True), "at least 1"),
         (lambda: target_clip("cycel", 0, 1), "did you mean 'cycle'"),
         (lambda: target_clip("grow", -1, 1), "counts start at 1"),
-        (lambda: ema.schedule("worldcompas"), "did you mean 'worldcompass'"),
         (lambda: ema.DecaySchedule(start=2.0), "start and cap"),
         (lambda: ema.update(nn.Linear(1, 2), nn.Linear(2, 1), 0.5), "same parameters"),
     ],

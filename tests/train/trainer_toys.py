@@ -21,12 +21,11 @@ from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
 from worldgym.runs.ranks import whole
 from worldgym.train.config import GrpoRun, NftRun, TrainRunConfig
-from worldgym.train.draft import Draft
-from worldgym.train.grpo import Grpo
+from worldgym.train.draft import Draft, DraftConfig
+from worldgym.train.grpo import Grpo, GrpoConfig
 from worldgym.train.learner import Learner, rows_needed
-from worldgym.train.nft import Nft
+from worldgym.train.nft import Nft, NftConfig
 from worldgym.train.policy import Policy, QuietEnd
-from worldgym.train.settings import DraftConfig, GrpoConfig, NftConfig
 
 FRAMES = 3
 

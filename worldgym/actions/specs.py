@@ -149,16 +149,6 @@ class ActionSpec:
                 raise InputError(f"{name} holds {bad} in column {self.names[index]!r}, which takes 0 to {size - 1}")
         return actions.astype(np.int64)
 
-    def describe(self, action: np.ndarray) -> str:
-        """A few words for captions: "forward sprint yaw+5"; "-" for the null action."""
-        words = []
-        for column, value in zip(self.columns, action, strict=True):
-            if isinstance(column, Group):
-                words += [column.labels[value]] if value else []
-            elif value != column.null:
-                words.append(f"{column.name}{column.centers[value]:+.0f}")
-        return " ".join(words) or "-"
-
 
 def _buttons(*names: str) -> tuple[Group, ...]:
     return tuple(Group(name, ("null", name)) for name in names)

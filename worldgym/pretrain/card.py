@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worldgym import provenance
 from worldgym.files import sha256, write_json
 from worldgym.pretrain.config import RunConfig
 from worldgym.pretrain.state import RunState
 from worldgym.pretrain.task import Task
-from worldgym.runs.card import hardware, portable, versions
+from worldgym.runs.card import facts
 
 
 def write(path: Path, config: RunConfig, task: Task, run: RunState, scores: dict[str, float], command: str) -> None:
     """Write `path` with the ending .json, the card of the model file `path`."""
-    device = next(run.module.parameters()).device
-    facts = {
+    card = {
         "name": f"{config.learner}-{config.preset}",
         "kind": task.kind,
-        "config": vars(run.module.config),
-        "architecture": (type(run.module).__doc__ or "").strip().splitlines()[0],
+        **facts(run.module, command, run.seconds),
         "parameters": sum(p.numel() for p in run.module.parameters()),
-        "command": portable(command),
-        "commit": provenance.commit(),
-        "hardware": hardware(device),
-        "versions": versions(),
-        "minutes": round(run.seconds / 60, 2),
         "steps": run.step,
         "settings": config.fixed(),
         "scores": {name: round(value, 5) for name, value in scores.items()},
         "sha256": sha256(path),
     }
-    write_json(path.with_suffix(".json"), {**facts, **task.origin})
+    write_json(path.with_suffix(".json"), {**card, **task.origin})

@@ -18,6 +18,7 @@ from worldgym.errors import InputError
 from worldgym.models.files import checkpoint
 from worldgym.pretrain.config import FREE
 from worldgym.pretrain.optim import Average
+from worldgym.runs.state import beside, compare
 
 
 class RunState:
@@ -49,7 +50,7 @@ class RunState:
         tensors, metadata = checkpoint.read_tensors(path)
         if "run" not in metadata:
             raise InputError(f"{str(path)!r} holds a model but no training state; resume from a run's folder")
-        _compare(metadata["run"]["config"], config)
+        compare(metadata["run"]["config"], config, FREE)
         parts = {"model": {}, "average": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, rest = name.split("/", 1)
@@ -76,18 +77,4 @@ class RunState:
             prefix = f"{name}/"
             found = {key[len(prefix) :]: t for key, t in moments.items() if key.startswith(prefix)}
             if found:
-                optimizer.state[parameter] = {k: t if k == "step" else _beside(t, parameter) for k, t in found.items()}
-
-
-def _beside(tensor: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
-    """A moment on its parameter's device, in its memory layout, so that sums run in the same order as before."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
-
-
-def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for name in sorted((set(old) | set(new)) - set(FREE)):  # older runs also wrote down what is free by now
-        if old.get(name) != new.get(name):
-            raise InputError(
-                f"cannot resume: the run was started with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
-                "give the old value or another --out"
-            )
+                optimizer.state[parameter] = {k: t if k == "step" else beside(t, parameter) for k, t in found.items()}

@@ -1,6 +1,6 @@
 """What cards of model files say about how they were made.
 
-- `portable(text)`: a command without this machine's folders.
+- `facts(module, command, seconds)`: what all cards say. `portable(text)`: a command without this machine's folders.
 - `hardware()`, `versions()`: facts about here and now, beside `worldgym.provenance.commit()`.
 """
 
@@ -9,12 +9,27 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from worldgym import provenance
 
 PACKAGES = ("torch", "numpy", "vizdoom", "safetensors", "scikit-learn")
+
+
+def facts(module: nn.Module, command: str, seconds: float) -> dict[str, Any]:
+    """How a network was made: its architecture, the command, when and on what; JSON values."""
+    return {
+        "config": vars(module.config),
+        "architecture": (type(module).__doc__ or "").strip().splitlines()[0],
+        "command": portable(command),
+        "commit": provenance.commit(),
+        "hardware": hardware(next(module.parameters()).device),
+        "versions": versions(),
+        "minutes": round(seconds / 60, 2),
+    }
 
 
 def portable(text: str) -> str:

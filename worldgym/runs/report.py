@@ -1,6 +1,8 @@
 """What a run tells while it goes: progress bar, TensorBoard, and a log file that survives a kill.
 
-- `Report`: `step`, `scores`, `close`. `read_log(path)`: the log's rows.
+- `Report`: of pretraining. `TrainReport`: of post-training, also to Weights & Biases.
+- `Silent`: of all processes but the first.
+- `read_log(path)`: the log's rows.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from worldgym.errors import InputError
 from worldgym.files import write_bytes
 
 EVERY = 2.0  # seconds between log rows
+SHOWN = {"reward": ".4f", "ratio": ".3f", "kl": ".1e", "clip_share": ".1%", "loss": ".3g", "clips_per_second": ".2f"}
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -80,6 +84,55 @@ class Report:
             self.board.add_scalar(f"{group}/{name}", value, step)
 
 
+class TrainReport(Report):
+    """Numbers of every iteration.
+
+    Args:
+        folder, name, step, total: as in `Report`; a step is an iteration.
+        wandb: project of Weights & Biases, or None.
+        settings: of the run, for Weights & Biases.
+    """
+
+    def __init__(self, folder: Path, name: str, step: int, total: int | None, wandb: str | None, settings: dict[str, Any]):
+        super().__init__(folder, name, step, total)
+        self.bar.unit = "it"
+        self._wandb = _open_wandb(wandb, folder, settings) if wandb else None
+
+    def iteration(self, step: int, total: int, values: dict[str, float], seconds: float) -> None:
+        """Show and write the numbers of a finished iteration."""
+        self.bar.total = total
+        self.bar.update(step - self._step)
+        self._step = step
+        words = [f"{name.replace('_', ' ')} {values[name]:{form}}" for name, form in SHOWN.items() if name in values]
+        self.bar.set_postfix_str(", ".join(words), refresh=False)
+        self._write("train", step, values, seconds)
+        if self._wandb:
+            self._wandb.log(values, step=step)
+
+    def say(self, words: str) -> None:
+        """A line above the bar."""
+        self.bar.write(words, file=sys.stderr)
+
+    def close(self) -> None:
+        """Flush everything."""
+        super().close()
+        if self._wandb:
+            self._wandb.finish()
+
+
+class Silent:
+    """What the other processes tell: nothing."""
+
+    def iteration(self, *_: Any) -> None:
+        """Nothing."""
+
+    def say(self, *_: Any) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _calm() -> float:
     """Seconds between redraws: fewer where the bar goes into a file."""
     return 0.2 if sys.stderr.isatty() else 30.0
@@ -92,3 +145,11 @@ def _board(folder: Path, step: int) -> Any:
         print('no TensorBoard here, only log.jsonl; for curves: pip install "worldgym[train]"', file=sys.stderr)
         return None
     return SummaryWriter(folder, purge_step=step or None)
+
+
+def _open_wandb(project: str, folder: Path, settings: dict[str, Any]) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise InputError("--wandb needs the package wandb: pip install wandb; or leave it out and use TensorBoard") from None
+    return wandb.init(project=project, dir=str(folder), name=folder.name, config=settings, resume="allow", id=folder.name)

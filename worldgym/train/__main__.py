@@ -1,7 +1,4 @@
-"""Post-train a world model: python -m worldgym.train {grpo,nft,draft} --preset NAME --out FOLDER --minutes M.
-
-`python -m worldgym.train average --models A B … --out FOLDER` writes the mean of trained models.
-"""
+"""Post-train a world model: python -m worldgym.train {grpo,nft,draft} --preset NAME --out FOLDER --minutes M."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from worldgym.train.config import DraftRun, GrpoRun, NftRun, TrainRunConfig
 from worldgym.train.presets import FIRST, PRESETS, preset
 
 PROGRAM = "python -m worldgym.train"
-AVERAGE = "average"
 ALGORITHMS = {"grpo": GrpoRun, "nft": NftRun, "draft": DraftRun}
 
 
@@ -24,11 +20,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command; `arguments` as on the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command = f"{PROGRAM} {shlex.join(arguments)}"
-    if arguments[:1] == [AVERAGE]:
-        from worldgym.train.average import AverageConfig, average
-
-        print(average(tyro.cli(AverageConfig, args=arguments[1:], prog=f"{PROGRAM} {AVERAGE}"), command))
-        return
     config = read(arguments)
     from worldgym.train import run
 
@@ -47,7 +38,7 @@ def read(arguments: list[str]) -> TrainRunConfig:
         raise SystemExit(0 if arguments else 2)
     algorithm, *rest = arguments
     if algorithm not in ALGORITHMS:
-        raise unknown("algorithm", algorithm, [*ALGORITHMS, AVERAGE])
+        raise unknown("algorithm", algorithm, ALGORITHMS)
     name, rest = _preset_name(rest, FIRST[algorithm])
     cls = ALGORITHMS[algorithm]
     fields = preset(algorithm, name) | {"out": tyro.MISSING}
@@ -72,7 +63,6 @@ def _preset_name(words: list[str], first: str) -> tuple[str, list[str]]:
 def _help() -> str:
     lines = [f"usage: {PROGRAM} {{{','.join(ALGORITHMS)}}} [--preset NAME] --out FOLDER (--minutes M | --iterations N) …", ""]
     lines += [f"{algorithm} presets: {', '.join(names)}" for algorithm, names in PRESETS.items()]
-    lines += ["", f"the mean of trained models: {PROGRAM} {AVERAGE} --models A B --out FOLDER"]
     return "\n".join([*lines, "", f"all settings: {PROGRAM} grpo --help"])
 
 

@@ -12,7 +12,10 @@ from typing import Any, ClassVar, Literal
 
 from worldgym.errors import InputError
 from worldgym.runs.schedule import Budget
-from worldgym.train.settings import DraftConfig, GrpoConfig, LoopConfig, NftConfig, flag
+from worldgym.train.draft import DraftConfig
+from worldgym.train.grpo import GrpoConfig
+from worldgym.train.nft import NftConfig
+from worldgym.train.settings import LoopConfig, flag
 
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (
@@ -32,8 +35,6 @@ class TrainRunConfig(LoopConfig):
     """Folder of the run; model.safetensors and model.json appear there."""
     model: str = "doom-rooms/token-nano"
     """World model to start from: a zoo name, a file or a run's folder."""
-    kl_model: str | None = None
-    """With --kl: the world model to stay near, of the same architecture and codec; --model if not given."""
     env: str | None = None
     """Environment's id; by default the one for this kind of model."""
     reward: tuple[str, ...] = ("idm",)
@@ -89,8 +90,6 @@ class TrainRunConfig(LoopConfig):
         for name in ("prompt_count", "denoise_steps", "save_every"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{flag(name)} must be above 0, not {getattr(self, name)}")
-        if self.kl_model and not self.kl:
-            raise InputError(f"--kl-model {self.kl_model} has no weight: give --kl, as in --kl 1")
         if not self.reward:
             raise InputError("--reward is empty: name at least one, as in --reward idm")
 
@@ -149,13 +148,6 @@ class DraftRun(TrainRunConfig, DraftConfig):
 
     algorithm: ClassVar[str] = "draft"
     model: str = "doom-rooms/diffusion-nano-v3"
-    adversary_from: str | None = None
-    """With --adversary: the folder of an earlier run whose adversary goes on, in place of one that knows nothing."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.adversary_from and not self.adversary:
-            raise InputError(f"--adversary-from {self.adversary_from} has no weight: give --adversary, as in --adversary 2")
 
 
 def _named_number(text: str) -> tuple[str, float]:

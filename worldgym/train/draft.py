@@ -1,6 +1,7 @@
 """Direct fine-tuning on differentiable rewards: a judge's own gradient in the place of comparisons.
 
-- `Draft`: `iterate` is in `learner.py`; what is its own is here. `nudged`: clips that react to the velocities of some steps.
+- `DraftConfig`: its settings. `Draft`: `learn` is the whole way, from prompts to optimizer steps (`update.py`).
+- `nudged`: clips that react to the velocities of some steps.
 
 GRPO and NFT learn from numbers alone. Where the judge is a network, its gradient says at once which way every pixel should
 go (DRaFT, arXiv 2309.17400; AlignProp, arXiv 2310.03739). A video is played by the plain ODE; then for some steps k of a clip
@@ -20,13 +21,13 @@ It pays what the judge pays, ever more exactly: a judge that was no reward must 
 
 from __future__ import annotations
 
-from collections import defaultdict
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldgym.errors import InputError
 from worldgym.judges.adversary import Adversary, realism, rivalry
@@ -36,11 +37,35 @@ from worldgym.models.layers.sampling import expected
 from worldgym.models.token.trajectory import TokenTrajectory
 from worldgym.rng import generator, torch_seed
 from worldgym.runs.ranks import Ranks
-from worldgym.train import kl, subsets
-from worldgym.train.learner import Learner, Rewards
+from worldgym.train import kl
+from worldgym.train.learner import Learner
 from worldgym.train.policy import Policy, rows_of, steps_per_clip
 from worldgym.train.rollout import Rollout
-from worldgym.train.settings import DraftConfig
+from worldgym.train.selection import step_count, step_subset
+from worldgym.train.settings import LoopConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftConfig(LoopConfig):
+    """Direct fine-tuning of a world model on differentiable rewards (DRaFT, arXiv 2309.17400)."""
+
+    least_group: ClassVar[int] = 1  # nothing is compared
+
+    kl: float = 0.0
+    """Weight of the divergence from the base model: |v - v_base|^2, or KL per code (token)."""
+    views: bool = True
+    """Judges look through the augmentations of their own training, drawn anew every time."""
+    adversary: float = 0.0
+    """Weight of a judge of looks that learns beside the policy to tell its videos from true ones (arXiv 2511.20256)."""
+    adversary_lr: float = 5e-4
+    """Its learning rate, constant."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.adversary < float("inf"):
+            raise InputError(f"--adversary is {self.adversary}, but it must be a number of at least 0")
+        if not 0 < self.adversary_lr < float("inf"):
+            raise InputError(f"--adversary-lr must be above 0, not {self.adversary_lr}")
 
 
 class PictureScore(Protocol):
@@ -81,31 +106,26 @@ class Draft(Learner):
         self.adversary: Adversary | None = None
         if config.adversary:
             self.adversary = Adversary(config.seed).to(self.ranks.device)
-            own = {"params": list(self.adversary.parameters()), "lr": config.adversary_lr, "betas": (0.0, 0.99)}
-            self.optimizer.add_param_group({**own, "weight_decay": 0.0})
+            self.update.add("adversary", self.adversary, config.adversary_lr, betas=(0.0, 0.99))
 
-    def learn(self, rollout: Rollout, rewards: Rewards, iteration: int) -> dict[str, float]:
-        """Update on this process's rollouts."""
+    def learn(self, iteration: int, share: float) -> dict[str, float]:
+        """From prompts to optimizer steps."""
         config, core = self.config, self.env.unwrapped
+        rollout = self.play(iteration, share)
+        rewards = self.rewards(rollout, iteration)  # for the log: what is followed is `objective`
         given, truth = core.video()[:, : core.prefix], core.truth()
-        levels, logs = self.levels(rollout, iteration), defaultdict(list)
-        for epoch in range(config.epochs):
-            for minibatch in self.parts(len(truth), iteration, epoch):
-                total = sum(map(len, minibatch))
-                for rows in minibatch:
-                    seeds = [torch_seed(config.seed, "views", iteration, epoch, self.layout.rows[row]) for row in rows]
-                    with self.ranks.accumulating(self.scorer, last=rows is minibatch[-1]):
-                        loss, seen = self.loss(rollout, rows, levels[rows], given[rows], truth[rows], seeds)
-                        self.ranks.backward(loss * len(rows) / total)
-                    for name, value in {**seen, "loss": loss.detach()}.items():
-                        logs[name].append((float(value), len(rows)))
-                logs["gradient"].append((self.step(), 1))
-        return {name: sum(v * n for v, n in values) / sum(n for _, n in values) for name, values in logs.items()}
+        levels = self.levels(rollout, iteration)
+
+        def loss(rows: list[int], epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+            seeds = [torch_seed(config.seed, "views", iteration, epoch, self.layout.rows[row]) for row in rows]
+            return self.loss(rollout, rows, levels[rows], given[rows], truth[rows], seeds)
+
+        return {**rewards.logs(), **self.update(len(truth), iteration, loss)}
 
     def loss(
         self, rollout: Rollout, rows: list[int], steps: np.ndarray, given: Tensor, truth: Tensor, seeds: list[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of some rows, and numbers to watch.
+        """The loss summed over some rows, and numbers to watch.
 
         Args:
             rollout: of this process.
@@ -129,28 +149,12 @@ class Draft(Learner):
             logs |= {"smooth/realism": likeness.detach(), "adversary": rival.detach(), "adversary_told": told}
         if away is not None:
             loss, logs["kl"] = loss + self.config.kl * away, away.detach()
-        return loss, logs
+        return loss * len(rows), {**logs, "loss": loss.detach()}
 
     def best_possible(self, given: Tensor, truth: Tensor) -> Tensor:
         """What truly happened as the codec can draw it, (b, T, H, W, 3) in [0, 1]: its own faults are not the policy's."""
         after = self.codec.decode(self.codec.encode(truth[:, given.shape[1] :]))
         return torch.cat([given, after], 1).float() / 255
-
-    def step(self) -> float:
-        """As in `Learner`; the adversary's gradient is clipped on its own."""
-        if self.adversary is not None:
-            self.ranks.average(self.adversary)
-            nn.utils.clip_grad_norm_(self.adversary.parameters(), self.config.grad_clip)
-        return super().step()
-
-    def modules(self) -> dict[str, nn.Module]:
-        """Everything with weights that must be kept, by name."""
-        return super().modules() | ({"adversary": self.adversary} if self.adversary is not None else {})
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        """The optimizer's parameters by name."""
-        own = self.adversary.named_parameters() if self.adversary is not None else ()
-        return super().trained() | {f"adversary.{name}": parameter for name, parameter in own}
 
     def of_steps(self, trajectory: DenoiseTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """The pictures of a diffusion model that react to its velocities, (b, F, H, W, 3), and |v - v_base|^2."""
@@ -158,19 +162,19 @@ class Draft(Learner):
         clips, level = torch.from_numpy(steps // count), torch.from_numpy(steps % count)
         noisy = trajectory.path[torch.arange(len(steps))[:, None], clips, level]
         asked = {"noisy": noisy, "sigma": noisy.new_tensor(trajectory.sigmas)[level], "clips": clips[0].tolist()}
-        v, away = self.scorer(trajectory, **asked), None
+        v, away = self.update.scorer(trajectory, **asked), None
         if self.reference is not None:
             with torch.no_grad():
                 base = self.reference(trajectory, **asked)
             away = kl.velocity(v, base, lead=2).mean()
         change = noisy.new_tensor(np.diff(trajectory.sigmas))[level]
-        x0 = nudged(trajectory.path[:, :, -1], v, change, subsets.count(self.config.early, count))
+        x0 = nudged(trajectory.path[:, :, -1], v, change, step_count(self.config.early, count))
         return self.codec.pictures(x0.flatten(1, 2)), away
 
     def of_codes(self, trajectory: TokenTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """The pictures of a token model that react to its logits, (b, F, H, W, 3), and KL(policy | base) per code."""
         codes, config = trajectory.codes[:, trajectory.prefix :], self.config
-        logits, away = self.scorer(trajectory, logits=True), None
+        logits, away = self.update.scorer(trajectory, logits=True), None
         if self.reference is not None:
             with torch.no_grad():
                 base = self.reference(trajectory, logits=True).log_softmax(-1)
@@ -186,7 +190,7 @@ class Draft(Learner):
         if self.policy.kind == "token":
             return np.zeros((len(self.layout.rows), 0), np.int64)
         random = generator(config.seed, "levels", iteration)
-        drawn = subsets.step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
+        drawn = step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
         return drawn[self.layout.rows]
 
 

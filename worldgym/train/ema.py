@@ -1,6 +1,6 @@
 """Moving averages of weights: the old policy that generates, and the smooth one that is evaluated.
 
-- `DecaySchedule`, `SCHEDULES`, `schedule(name)`: how much of the average stays at a step. `update`: one step of the average.
+- `DecaySchedule`: how much of the average stays at a step. `update`: one step of the average.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import torch
 from torch import nn
 
-from worldgym.errors import InputError, unknown
+from worldgym.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,24 +36,6 @@ class DecaySchedule:
     def __call__(self, step: int) -> float:
         """The share of the average that stays at `step`, in [0, 1]."""
         return min(self.cap, self.start + self.slope * max(0, step - self.wait))
-
-
-SCHEDULES = {
-    "copy": DecaySchedule(),  # the old policy is the present one: on-policy, DiffusionNFT's type 0
-    "diffusion-nft": DecaySchedule(slope=0.001, cap=0.5),  # type 1, its default
-    "diffusion-nft-late": DecaySchedule(slope=0.0075, cap=0.999, wait=75),  # type 2
-    "worldcompass": DecaySchedule(start=0.2, slope=0.01, cap=0.9),
-    "evaluation": DecaySchedule(start=0.9, cap=0.9),  # both programs' weights for evaluation
-}
-
-
-def schedule(name: str | DecaySchedule) -> DecaySchedule:
-    """By name, see `SCHEDULES`; a schedule comes back as it is."""
-    if isinstance(name, DecaySchedule):
-        return name
-    if name not in SCHEDULES:
-        raise unknown("decay schedule", name, SCHEDULES)
-    return SCHEDULES[name]
 
 
 @torch.no_grad()

@@ -8,47 +8,39 @@ from pathlib import Path
 from worldgym import zoo
 from worldgym.files import sha256, write_json
 from worldgym.models.files import checkpoint
-from worldgym.provenance import commit
-from worldgym.runs.card import hardware, portable, versions
+from worldgym.runs.card import facts, portable
 from worldgym.runs.memory import merged
 from worldgym.train.config import TrainRunConfig
-from worldgym.train.learner import Learner
 from worldgym.train.state import Progress
+from worldgym.train.update import Update
 
 OWN = ("kind", "config", "format")  # of a model file; the rest tells where it comes from
 
 
-def write_model(path: Path, config: TrainRunConfig, learner: Learner, progress: Progress, command: str) -> Path:
+def write_model(path: Path, config: TrainRunConfig, update: Update, progress: Progress, command: str) -> Path:
     """Write the weights to `path`, with codec and origin of the model that training started from, and the card beside."""
     base = zoo.locate(config.model)
     kind, metadata = zoo.origin(base)
     origin = {name: value for name, value in metadata.items() if name not in OWN} | {"post_training": config.algorithm}
-    module = learner.best_weights()
+    module = update.best_weights()
     tensors = merged(module)
     path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for
     checkpoint.save(path, module, kind, origin, tensors=tensors)
-    device = next(module.parameters()).device
-    facts = {
+    card = {
         "name": f"{config.algorithm} of {portable(config.model)}",
         "kind": kind,
-        "config": vars(module.config),
-        "architecture": (type(module).__doc__ or "").strip().splitlines()[0],
+        **facts(module, command, progress.seconds),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "base": portable(config.model),
         "base_sha256": sha256(base),
-        "command": portable(command),
-        "commit": commit(),
-        "hardware": hardware(device),
-        "versions": versions(),
-        "minutes": round(progress.seconds / 60, 2),
         "iterations": progress.iteration,
-        "updates": learner.updates,
-        "steps": learner.updates,
+        "updates": update.updates,
+        "steps": update.updates,
         "scores": rewards_of(config.out / "log.jsonl"),
         "settings": {**config.fixed(), "model": portable(config.model)},
         "sha256": sha256(path),
     }
-    write_json(path.with_suffix(".json"), {**facts, **origin})
+    write_json(path.with_suffix(".json"), {**card, **origin})
     return path
 
 

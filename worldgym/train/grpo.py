@@ -1,22 +1,52 @@
 """GRPO of a world model (arXiv 2402.03300; RLIR, arXiv 2509.23958): play, compare inside groups, raise what was better.
 
-- `Grpo`: `iterate` is in `learner.py`; what makes it GRPO is here.
+- `GrpoConfig`: its settings. `Grpo`: `learn` is the whole way, from prompts to optimizer steps (`update.py`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import dataclasses
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from worldgym.errors import InputError
 from worldgym.rng import generator
-from worldgym.train import advantages, kl, subsets, surrogate
+from worldgym.train import advantages, kl, surrogate
 from worldgym.train.learner import Learner, Rewards
 from worldgym.train.policy import clip_count, rows_of, steps_per_clip
 from worldgym.train.rollout import Rollout
-from worldgym.train.settings import GrpoConfig
+from worldgym.train.selection import step_subset
+from worldgym.train.settings import LoopConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GrpoConfig(LoopConfig):
+    """Group-relative policy optimisation (arXiv 2402.03300) of a world model."""
+
+    credit: Literal["clip", "frame"] = "clip"
+    """clip: one advantage for all steps of a rollout; frame: each frame's steps get that frame's own rewards."""
+    discount: float = 0.0
+    """With credit "frame": what a later frame's reward counts for an earlier frame."""
+    clip_low: float = 0.2
+    """The ratio is clipped below 1 - clip_low."""
+    clip_high: float = 0.2
+    """The ratio is clipped above 1 + clip_high."""
+    logprob: Literal["sum", "mean"] = "sum"
+    """Reduction of a step's log-prob over its dimensions; published diffusion code takes the mean."""
+    old: Literal["acted", "recomputed"] = "acted"
+    """Old log-probs: those of the steps as they were taken; or recomputed, for half precision on a GPU."""
+    kl: float = 0.0
+    """Weight of the divergence from the base model; 0 needs no second model."""
+    kl_kind: Literal["k1", "k2", "k3"] = "k3"
+    """Estimator of the divergence."""
+    noise: Literal["flow-grpo", "dance-grpo", "rlir", "cps"] = "flow-grpo"
+    """How steps are made stochastic (diffusion), see `worldgym.models.diffusion.noise_kernels`."""
+    noise_level: float | None = None
+    """Of the noise; the named paper's when left out."""
+    last_noise: bool = True
+    """Whether the last step of a clip adds noise, too; without, it is not trained and frames stay clean (diffusion)."""
 
 
 class Grpo(Learner):
@@ -32,25 +62,20 @@ class Grpo(Learner):
 
     config: GrpoConfig
 
-    def learn(self, rollout: Rollout, rewards: Rewards, iteration: int) -> dict[str, float]:
-        """Update on this process's rollouts; advantages come from everybody's rewards."""
+    def learn(self, iteration: int, share: float) -> dict[str, float]:
+        """From prompts to optimizer steps."""
+        rollout = self.play(iteration, share)
+        rewards = self.rewards(rollout, iteration)  # of all processes
         advantage = self.layout.mine(self.advantage(rewards))  # (b,) or (b, clips)
         steps = self.steps(rollout, iteration)
         columns = [step - rollout.clips.start * steps_per_clip(rollout.trajectory) for step in steps]
         weights = advantages.per_step(advantage, rollout.logprob.shape[1])[:, columns]
-        old, logs = self.old(rollout, steps, columns), defaultdict(list)
-        for epoch in range(self.config.epochs):
-            for minibatch in self.parts(len(old), iteration, epoch):
-                total = sum(map(len, minibatch))
-                for rows in minibatch:
-                    with self.ranks.accumulating(self.scorer, last=rows is minibatch[-1]):
-                        loss, seen = self.loss(rollout, rows, steps, old[rows], weights[rows])
-                        self.ranks.backward(loss * len(rows) / total)
-                    for name, value in {**seen, "loss": loss.detach()}.items():
-                        logs[name].append((float(value), len(rows)))
-                logs["gradient"].append((self.step(), 1))
-        means = {name: sum(v * n for v, n in values) / sum(n for _, n in values) for name, values in logs.items()}
-        return means | {"ratio_off": max(v for v, _ in logs["ratio_off"])}
+        old = self.old(rollout, steps, columns)
+
+        def loss(rows: list[int], epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.loss(rollout, rows, steps, old[rows], weights[rows])
+
+        return {**rewards.logs(), **self.update(len(old), iteration, loss, worst=("ratio_off",))}
 
     @torch.no_grad()
     def old(self, rollout: Rollout, steps: list[int], columns: list[int]) -> Tensor:
@@ -65,7 +90,7 @@ class Grpo(Learner):
     def loss(
         self, rollout: Rollout, rows: list[int], steps: list[int], old: Tensor, advantage: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The clipped surrogate of some rows, and numbers to watch.
+        """The clipped surrogate, summed over some rows, and numbers to watch.
 
         Args:
             rollout: of this process.
@@ -75,7 +100,7 @@ class Grpo(Learner):
             advantage: (b, S).
         """
         config, trajectory = self.config, rows_of(rollout.trajectory, rows)
-        new = self.scorer(trajectory, steps)
+        new = self.update.scorer(trajectory, steps)
         if config.logprob == "sum":
             found = surrogate.clip_sum(new, old, advantage, config.clip_low, config.clip_high)
             scale = 1
@@ -94,7 +119,7 @@ class Grpo(Learner):
                 base = self.reference(trajectory, steps)
             away = kl.estimate(config.kl_kind, new / scale, base / scale).mean()
             loss, logs["kl"] = loss + config.kl * away, away.detach()
-        return loss, logs
+        return loss * len(rows), {**logs, "loss": loss.detach()}
 
     def advantage(self, rewards: Rewards) -> Tensor:
         """(N,), or with credit "frame" (N, clips), of all rows."""
@@ -120,5 +145,5 @@ class Grpo(Learner):
             return usable
         random = generator(config.seed, "steps", iteration)
         levels, clips = steps_per_clip(trajectory), clip_count(trajectory)
-        drawn = subsets.step_subset(1, levels, clips, config.step_share, random, self.policy.quiet_end, config.early)
+        drawn = step_subset(1, levels, clips, config.step_share, random, self.policy.quiet_end, config.early)
         return [int(step) for step in drawn[0] if step in set(usable)]

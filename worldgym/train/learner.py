@@ -1,36 +1,38 @@
-"""What the loops share: whose turn it is to be prompted, how weights move, what must never happen silently.
+"""What the algorithms have in common: prompts, rollouts and rewards, from which each computes its own loss.
 
-- `Learner`: prompts, optimizer, averaged weights; `Grpo` and `Nft` are learners.
-- `Rewards`: of all rows of an iteration. `shares(rows, parts)`: rows in parts of equal size.
+- `Learner`: `iterate` is one iteration; an algorithm writes `learn`.
+- `Rewards`: of all rows of an iteration. `rows_needed(config)`: rows that an environment must have.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from worldgym.errors import InputError
-from worldgym.rng import generator, torch_seed
+from worldgym.rng import torch_seed
 from worldgym.runs.ranks import Ranks
-from worldgym.train import advantages, curriculum, ema
+from worldgym.train import advantages
 from worldgym.train.layout import Layout
 from worldgym.train.policy import Policy
 from worldgym.train.rollout import Rollout, RolloutPlan, play
+from worldgym.train.selection import prompt_turn, target_clip
 from worldgym.train.settings import LoopConfig
+from worldgym.train.update import Update
 
 
 class Learner:
     """A policy that plays, is scored by its environment and is updated, one `iterate` at a time.
 
-    Randomness is a function of (config.seed, iteration): weights, optimizer and averages are all that must be kept.
+    Randomness is a function of (config.seed, iteration): what `update` keeps is all that must be kept.
 
     Attributes:
-        env: the environment in its rewards. policy: what is trained. average: its averaged weights, or None.
-        updates: optimizer steps so far.
+        env: the environment in its rewards. policy: what is trained. update: how its weights move.
+        reference: the policy as it was, where a divergence from it is part of the loss; else None.
 
     Args:
         env: batched; `rows_needed` rows for this process.
@@ -51,12 +53,9 @@ class Learner:
         self.env, self.policy, self.config, self.ranks = env, policy, config, ranks or Ranks()
         self.weights = dict(weights or {})
         self.layout = Layout(config.prompt_batch, config.group, self.ranks.rank, self.ranks.world)
-        self.average = policy.frozen_copy() if config.ema else None
         self.reference = policy.frozen_copy() if config.kl else None
-        self.scorer = self.ranks.prepare(policy)
-        trained = [p for p in self.scorer.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, config.lr, config.betas, weight_decay=config.weight_decay)
-        self.updates = 0
+        self.update = Update(policy, config, self.ranks)
+        self._seconds = {"rollout": 0.0, "reward": 0.0}  # of the last iteration's play
 
     def iterate(self, iteration: int, rate: float = 1.0, share: float = 0.0) -> dict[str, float]:
         """Roll out, score, update.
@@ -73,47 +72,45 @@ class Learner:
             InputError: a reward, a loss or a gradient is not a finite number; the weights are those of before the update.
         """
         start = time.perf_counter()
-        with self.ranks.autocast():
-            rollout = play(self.env, self.policy, self.task(iteration, share), self.acting_model())
-        played = time.perf_counter()
-        rewards = self.rewards(rollout, iteration)
-        self.optimizer.param_groups[0]["lr"] = rate * self.config.lr  # a second group, if any, has its own
-        logs = self.ranks.mean(self.learn(rollout, rewards, iteration))
+        self.update.set_rate(rate)
+        logs = self.learn(iteration, share)
         seconds = time.perf_counter() - start
+        spent = {name: part / seconds for name, part in self._seconds.items()}
         return {
-            **rewards.logs(),
             **logs,
             "lr": rate * self.config.lr,
             "clips_per_second": self.config.rows / seconds,
             "seconds": seconds,
-            "rollout_share": (played - start - rollout.reward_seconds) / seconds,
-            "reward_share": rollout.reward_seconds / seconds,
-            "update_share": (seconds - played + start) / seconds,
+            **{f"{name}_share": part for name, part in spent.items()},
+            "update_share": 1 - sum(spent.values()),
         }
 
-    def learn(self, rollout: Rollout, rewards: Rewards, iteration: int) -> dict[str, float]:
-        """The algorithm's own part: update on this process's rollouts."""
+    def learn(self, iteration: int, share: float) -> dict[str, float]:
+        """One iteration of the algorithm: from prompts to optimizer steps; returns numbers for the log."""
         raise NotImplementedError
-
-    def acting_model(self) -> nn.Module | None:
-        """Weights that act; the policy's own when None."""
-        return None
-
-    def stepped(self) -> None:
-        """Called after every optimizer step."""
 
     # --- parts of an iteration ---------------------------------------------------------------------------------------------
 
-    def task(self, iteration: int, share: float = 0.0) -> RolloutPlan:
+    def play(self, iteration: int, share: float, model: nn.Module | None = None, guidance: float = 0.0) -> Rollout:
+        """This process's rollouts of an iteration, by the policy's weights or those of `model`."""
+        start = time.perf_counter()
+        with self.ranks.autocast():
+            plan = dataclasses.replace(self.plan(iteration, share), guidance=guidance)
+            rollout = play(self.env, self.policy, plan, model)
+        rewarding = rollout.reward_seconds
+        self._seconds = {"rollout": time.perf_counter() - start - rewarding, "reward": rewarding}
+        return rollout
+
+    def plan(self, iteration: int, share: float = 0.0) -> RolloutPlan:
         """What is played in an iteration."""
         core, config = self.env.unwrapped, self.config
         pieces, whole = core.clips // config.span, 1000
         if not pieces:
             raise InputError(f"--span is {config.span}, but an episode has {core.clips} clips")
         if config.curriculum == "grow":
-            piece = curriculum.target_clip("grow", min(int(whole * share), whole - 1), pieces, whole)
+            piece = target_clip("grow", min(int(whole * share), whole - 1), pieces, whole)
         else:
-            piece = curriculum.target_clip(config.curriculum, iteration, pieces)
+            piece = target_clip(config.curriculum, iteration, pieces)
         stop = core.clips if piece == pieces - 1 else (piece + 1) * config.span
         clips = range(stop) if config.level == "sample" else range(stop - config.span, stop)
         prompts = prompt_turn(len(core.prompts), config.prompt_batch, config.seed, iteration)
@@ -162,53 +159,17 @@ class Learner:
         """This process's (b, …) -> all rows' (P G, …) in global order."""
         return self.layout.ordered(self.ranks.gather(values))
 
-    def parts(self, count: int, iteration: int, epoch: int) -> Iterator[list[list[int]]]:
-        """Minibatches of `count` local rows, each a list of rows per backward pass."""
-        config = self.config
-        order = list(range(count))
-        if config.minibatches > 1:
-            order = generator(config.seed, "minibatches", iteration, epoch).permutation(count).tolist()
-        for part in map(sorted, shares(order, config.minibatches)):  # neighbours share their prompt: read it once
-            yield [part[i : i + config.micro] for i in range(0, len(part), config.micro)]
-
-    def step(self) -> float:
-        """Clip the gradient, move the weights and their average; returns the gradient's norm."""
-        norm = float(self.ranks.clip(self.scorer, self.config.grad_clip))
-        if not norm < float("inf"):
-            self.optimizer.zero_grad(set_to_none=True)
-            raise InputError(
-                f"the gradient's norm is {norm} at update {self.updates}; the weights were left alone and the last checkpoint "
-                "is good: lower --lr and go on with --resume"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.ranks.pull(self.policy, self.scorer)
-        if self.average is not None:
-            decay = min(self.config.ema, (1 + self.updates) / (10 + self.updates))  # a short run forgets its start
-            ema.update(self.average, self.policy, decay)
-        self.updates += 1
-        self.stepped()
-        return norm
+    def best_weights(self) -> nn.Module:
+        """The model to save: averaged weights where they are kept."""
+        return self.update.best_weights()
 
     @property
     def rows_needed(self) -> int:
         """Rows that this process's environment must have."""
         return rows_needed(self.config, self.ranks.rank, self.ranks.world)
 
-    def modules(self) -> dict[str, nn.Module]:
-        """Everything with weights that must be kept, by name."""
-        return {"model": self.policy.model, **({"average": self.average.model} if self.average is not None else {})}
 
-    def trained(self) -> dict[str, nn.Parameter]:
-        """The optimizer's parameters under the policy's names."""
-        names = [name for name, parameter in self.policy.named_parameters() if parameter.requires_grad]
-        return dict(zip(names, self.optimizer.param_groups[0]["params"], strict=True))
-
-    def best_weights(self) -> nn.Module:
-        """The model to save: averaged weights where they are kept."""
-        return (self.average or self.policy).model
-
-
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rewards:
     """Rewards of all rows of an iteration.
 
@@ -216,8 +177,10 @@ class Rewards:
         total: (N,). terms: by name (N,). frames: by name (N, F). group: G.
     """
 
-    def __init__(self, total: Tensor, terms: dict[str, Tensor], frames: dict[str, Tensor], group: int):
-        self.total, self.terms, self.frames, self.group = total, terms, frames, group
+    total: Tensor
+    terms: dict[str, Tensor]
+    frames: dict[str, Tensor]
+    group: int
 
     def logs(self) -> dict[str, float]:
         """Mean reward, spread inside groups, mean of every term."""
@@ -230,26 +193,3 @@ def rows_needed(config: LoopConfig, rank: int = 0, world: int = 1) -> int:
     """Rows of the environment: one per rollout, or at level "clip" one per prompt slot."""
     layout = Layout(config.prompt_batch, config.group, rank, world)
     return len(layout.slots) * (len(layout.members) if config.level == "sample" else 1)
-
-
-def prompt_turn(prompts: int, count: int, seed: int, iteration: int) -> list[int]:
-    """Prompts of an iteration: all in random order before any comes again."""
-    chosen, orders = [], {}
-    for index in range(iteration * count, (iteration + 1) * count):
-        epoch, place = divmod(index, prompts)
-        if epoch not in orders:
-            orders[epoch] = generator(seed, "prompts", epoch).permutation(prompts)
-        chosen.append(int(orders[epoch][place]))
-    return chosen
-
-
-def shares(rows: Sequence[int], parts: int) -> list[list[int]]:
-    """Rows in `parts` of equal size.
-
-    Raises:
-        InputError: they cannot be shared evenly.
-    """
-    if len(rows) % parts:
-        raise InputError(f"{len(rows)} rows cannot be shared by {parts} minibatches; choose a divisor with --minibatches")
-    size = len(rows) // parts
-    return [list(rows[i : i + size]) for i in range(0, len(rows), size)]

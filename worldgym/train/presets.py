@@ -9,7 +9,7 @@ from typing import Any
 
 from worldgym.errors import unknown
 
-DIFFUSION = "doom-rooms/diffusion-nano-v3"  # the best of the three that are bundled
+DIFFUSION = "doom-rooms/diffusion-nano-v3"  # the best of those that are bundled
 # RLIR (arXiv 2509.23958), appendix A.3
 RLIR_TOKEN = {
     "model": "doom-rooms/token-nano",
@@ -158,29 +158,6 @@ RLIR_DRAFT_TOKEN = {
     "micro": 16,
     "top_p": 0.8,
 }
-# A later stage: longer videos in more steps, beside a judge of looks that learns and gives some of the lost looks back
-RLIR_DRAFT_ADVERSARY = {
-    **RLIR_DRAFT,
-    "reward": ("idm=1", "if=1", "pixel=20"),
-    "frames": 12,
-    "denoise_steps": 8,
-    "prompt_batch": 16,
-    "step_share": 0.125,
-    "lr": 3e-4,
-    "adversary": 2.0,
-    "adversary_lr": 5e-4,
-}
-COMPASS_DRAFT = {**RLIR_DRAFT, "reward": ("if=4", "pixel=5"), "frames": 9, "prompt_batch": 20}
-# In one run from the base: the turn from interaction following, the walk beside it from inverse dynamics, looks from the
-# adversary and from not going far
-COMPASS_DRAFT_ADVERSARY = {
-    **RLIR_DRAFT_ADVERSARY,
-    "reward": ("idm=1.5", "if=1.5", "pixel=15"),
-    "lr": 4e-4,
-    "kl": 0.25,
-    "adversary": 2.5,
-    "ema": 0.97,
-}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "grpo": {
@@ -204,9 +181,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "draft": {
         "rlir-draft-nano": RLIR_DRAFT,
         "rlir-draft-token-nano": RLIR_DRAFT_TOKEN,
-        "rlir-draft-adversary-nano": RLIR_DRAFT_ADVERSARY,
-        "worldcompass-draft-nano": COMPASS_DRAFT,
-        "worldcompass-draft-adversary-nano": COMPASS_DRAFT_ADVERSARY,
     },
 }
 FIRST = {"grpo": "rlir-token-nano", "nft": "worldcompass-nano", "draft": "rlir-draft-nano"}

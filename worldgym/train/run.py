@@ -26,6 +26,7 @@ from worldgym.runs import memory, schedule
 from worldgym.runs.card import portable
 from worldgym.runs.device import pick_device
 from worldgym.runs.ranks import Ranks, ranks
+from worldgym.runs.report import Silent, TrainReport
 from worldgym.runs.signals import stop_signals
 from worldgym.train import state, wiring
 from worldgym.train.config import DraftRun, GrpoRun, TrainRunConfig
@@ -33,8 +34,8 @@ from worldgym.train.draft import Draft
 from worldgym.train.export import write_model
 from worldgym.train.grpo import Grpo
 from worldgym.train.learner import Learner, rows_needed
+from worldgym.train.nft import Nft
 from worldgym.train.policy import Policy, QuietEnd
-from worldgym.train.report import Silent, TrainReport
 
 
 def train(config: TrainRunConfig, command: str) -> Path:
@@ -55,7 +56,7 @@ def train(config: TrainRunConfig, command: str) -> Path:
     _refuse_overwriting(config)
     learner = build(config, ranks(pick_device(config.device), config.precision == "bf16", config.sharded))
     path, first = config.out / "run.safetensors", learner.ranks.rank == 0
-    progress = state.restore(path, learner, config) if path.exists() else state.Progress()
+    progress = state.restore(path, learner.update, config) if path.exists() else state.Progress()
     learner.ranks.barrier()  # nobody writes before everybody has read
     if first:
         _describe(config, learner, command)
@@ -68,7 +69,7 @@ def train(config: TrainRunConfig, command: str) -> Path:
             report.say(f"stopped at iteration {progress.iteration}; the same command with --resume goes on")
             raise SystemExit(128 + (stop or [signal.SIGTERM])[0])
         if first:
-            write_model(config.out / "model.safetensors", config, learner, progress, command)
+            write_model(config.out / "model.safetensors", config, learner.update, progress, command)
         learner.ranks.barrier()
         return config.out / "model.safetensors"
     finally:
@@ -96,31 +97,8 @@ def build(config: TrainRunConfig, processes: Ranks | None = None) -> Learner:
         memory.checkpoint_blocks(policy.model)
     if isinstance(config, DraftRun):
         objective = Objective(env, config.weights, config.views)
-        learner = Draft(env, policy, config, processes, config.weights, objective=objective)
-        if config.adversary_from and not (config.out / "run.safetensors").exists():  # a resumed run has its own
-            state.restore_part(Path(config.adversary_from, "run.safetensors"), "adversary", learner.adversary)
-    else:
-        learner = _algorithm(config)(env, policy, config, processes, config.weights)
-    if config.kl_model:
-        learner.reference = _reference(config, world)
-    return learner
-
-
-def _reference(config: TrainRunConfig, world: WorldModel) -> Policy:
-    """What a divergence is measured from, where it is not the model that training starts from."""
-    codecs = [zoo.origin(zoo.locate(name))[1].get("codec_sha256") for name in (config.model, config.kl_model)]
-    other = zoo.load(config.kl_model, world.device, dtype=torch.float32)
-    if not isinstance(other, WorldModel) or other.model.config != world.model.config or codecs[0] != codecs[1]:
-        raise InputError(f"--kl-model {config.kl_model} has another architecture or codec than --model {config.model}")
-    return Policy(other, _kernel(config), config.top_p, config.temperature).frozen_copy()
-
-
-def _algorithm(config: TrainRunConfig) -> type[Learner]:
-    if isinstance(config, GrpoRun):
-        return Grpo
-    from worldgym.train.nft import Nft
-
-    return Nft
+        return Draft(env, policy, config, processes, config.weights, objective=objective)
+    return (Grpo if isinstance(config, GrpoRun) else Nft)(env, policy, config, processes, config.weights)
 
 
 def _kernel(config: TrainRunConfig) -> NoiseKernel:
@@ -150,13 +128,13 @@ def _loop(
             _save(config, learner, progress)
             saved = time.monotonic()
         if first and config.snapshot_every and progress.iteration % config.snapshot_every == 0:
-            write_model(config.out / f"step-{progress.iteration:06d}.safetensors", config, learner, progress, command)
+            write_model(config.out / f"step-{progress.iteration:06d}.safetensors", config, learner.update, progress, command)
 
 
 def _save(config: TrainRunConfig, learner: Learner, progress: state.Progress) -> None:
-    tensors = state.collect(learner)
+    tensors = state.collect(learner.update)
     if learner.ranks.rank == 0:
-        state.save(config.out / "run.safetensors", tensors, learner, progress, config.fixed())
+        state.save(config.out / "run.safetensors", tensors, learner.update, progress, config.fixed())
 
 
 def _report(config: TrainRunConfig, progress: state.Progress) -> TrainReport:

@@ -1,6 +1,6 @@
-"""The settings of the learning algorithms, frozen; the papers' values are in `worldgym.train.presets`.
+"""The settings that all algorithms share, frozen; the papers' values are in `worldgym.train.presets`.
 
-- `LoopConfig`: what they share. `GrpoConfig`, `NftConfig`, `DraftConfig`.
+- `LoopConfig`: each algorithm's file extends it. `flag(name)`: a field as the command line spells it.
 """
 
 from __future__ import annotations
@@ -91,88 +91,6 @@ class LoopConfig:
     def values(self) -> dict[str, Any]:
         """The algorithm's settings as JSON values."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GrpoConfig(LoopConfig):
-    """Group-relative policy optimisation (arXiv 2402.03300) of a world model."""
-
-    credit: Literal["clip", "frame"] = "clip"
-    """clip: one advantage for all steps of a rollout; frame: each frame's steps get that frame's own rewards."""
-    discount: float = 0.0
-    """With credit "frame": what a later frame's reward counts for an earlier frame."""
-    clip_low: float = 0.2
-    """The ratio is clipped below 1 - clip_low."""
-    clip_high: float = 0.2
-    """The ratio is clipped above 1 + clip_high."""
-    logprob: Literal["sum", "mean"] = "sum"
-    """Reduction of a step's log-prob over its dimensions; published diffusion code takes the mean."""
-    old: Literal["acted", "recomputed"] = "acted"
-    """Old log-probs: those of the steps as they were taken; or recomputed, for half precision on a GPU."""
-    kl: float = 0.0
-    """Weight of the divergence from the base model; 0 needs no second model."""
-    kl_kind: Literal["k1", "k2", "k3"] = "k3"
-    """Estimator of the divergence."""
-    noise: Literal["flow-grpo", "dance-grpo", "rlir", "cps"] = "flow-grpo"
-    """How steps are made stochastic (diffusion), see `worldgym.models.diffusion.noise_kernels`."""
-    noise_level: float | None = None
-    """Of the noise; the named paper's when left out."""
-    last_noise: bool = True
-    """Whether the last step of a clip adds noise, too; without, it is not trained and frames stay clean (diffusion)."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NftConfig(LoopConfig):
-    """Negative-aware fine-tuning of a diffusion world model (DiffusionNFT, arXiv 2509.16117; WorldCompass, 2602.09022)."""
-
-    best_of: int = 0
-    """Rollouts of a group that are kept, half of them the best and half the worst; 0 keeps all."""
-    old: Literal["ema", "detached"] = "ema"
-    """The old policy: averaged weights, as in the paper; or the policy itself without gradient, as released."""
-    beta: float = 1.0
-    """How far v+ and v- lie from the old policy's velocity."""
-    old_decay: float = 0.2
-    """Decay of the old policy's weights at the first step."""
-    old_growth: float = 0.01
-    """Added to that decay at every optimizer step."""
-    old_limit: float = 0.9
-    """The largest decay of the old policy's weights."""
-    kl: float = 0.0
-    """Weight of |v - v_base|^2 (DiffusionNFT 1e-4)."""
-    loss_scale: float = 1.0
-    """Factor of the loss without that term; DiffusionNFT c / beta."""
-    guidance: float = 0.0
-    """Action guidance while playing (ours): the members of a group get weights from 0 to this, and the reward decides."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 <= self.guidance < float("inf"):
-            raise InputError(f"--guidance is {self.guidance}, but it must be a number of at least 0")
-        if self.best_of and not 2 <= self.best_of <= self.group:
-            raise InputError(f"--best-of is {self.best_of}, but from groups of {self.group} one can keep 2 to {self.group}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftConfig(LoopConfig):
-    """Direct fine-tuning of a world model on differentiable rewards (DRaFT, arXiv 2309.17400)."""
-
-    least_group: ClassVar[int] = 1  # nothing is compared
-
-    kl: float = 0.0
-    """Weight of the divergence from the base model: |v - v_base|^2, or KL per code (token)."""
-    views: bool = True
-    """Judges look through the augmentations of their own training, drawn anew every time."""
-    adversary: float = 0.0
-    """Weight of a judge of looks that learns beside the policy to tell its videos from true ones (arXiv 2511.20256)."""
-    adversary_lr: float = 5e-4
-    """Its learning rate, constant."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 <= self.adversary < float("inf"):
-            raise InputError(f"--adversary is {self.adversary}, but it must be a number of at least 0")
-        if not 0 < self.adversary_lr < float("inf"):
-            raise InputError(f"--adversary-lr must be above 0, not {self.adversary_lr}")
 
 
 def flag(name: str) -> str:

@@ -1,7 +1,7 @@
 """The linear path of flow matching: x = (1 - sigma) x0 + sigma eps, velocity v = eps - x0, sigma the share of noise.
 
 - `noised`, `velocity`: the path and its direction.
-- `clean_of`, `noise_of`: x0 and eps from (x, v); `velocity_of_clean`, `velocity_of_noise`: the way back.
+- `clean_of`, `noise_of`: x0 and eps from (x, v).
 - `score`: grad log p(x) from (x, v), for stochastic samplers.
 - `time_grid`: the sigmas of a sampler, 1 down to 0, with resolution shift. `logit_normal`: the sigmas of training.
 
@@ -42,16 +42,6 @@ def clean_of(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
 def noise_of(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
     """eps = x + (1 - sigma) v."""
     return x + (1 - spread(sigma, x)) * v
-
-
-def velocity_of_clean(x: Tensor, x0: Tensor, sigma: Tensor | float) -> Tensor:
-    """v = (x - x0) / sigma, for sigma > 0."""
-    return (x - x0) / spread(sigma, x)
-
-
-def velocity_of_noise(x: Tensor, eps: Tensor, sigma: Tensor | float) -> Tensor:
-    """v = (eps - x) / (1 - sigma), for sigma < 1."""
-    return (eps - x) / (1 - spread(sigma, x))
 
 
 def score(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:

@@ -5,7 +5,7 @@ For any g(sigma) >= 0 the step below has the marginals of the ODE dx = v dsigma 
     mean = x + d v - g^2 / 2 score d,   std = g sqrt(-d),   score = -(x + (1 - sigma) v) / sigma
 
 - `NoiseKernel(name, level)`: which g, and how much. `Gaussian`: what a step draws from.
-- `KERNELS`: "flow-grpo" (g = a sqrt(sigma / (1 - sigma)), arXiv 2505.05470), "dance-grpo" and "rlir" (constant g,
+- `LEVELS`: "flow-grpo" (g = a sqrt(sigma / (1 - sigma)), arXiv 2505.05470), "dance-grpo" and "rlir" (constant g,
   arXiv 2505.07818 and 2509.23958), "cps" (coefficients-preserving, arXiv 2509.05952) and "ode" (no noise: Euler).
 """
 
@@ -46,10 +46,6 @@ class Gaussian:
         A step without noise has no density. It counts 0 there, so that ratios of such a step are 1 and it teaches nothing.
         """
         return self._density(x).flatten(lead).sum(-1, dtype=torch.float64)
-
-    def logprob_mean(self, x: Tensor, lead: int = 1) -> Tensor:
-        """As `logprob_sum`, the mean over dimensions: what Flow-GRPO and DanceGRPO clip at 1e-4."""
-        return self._density(x).flatten(lead).mean(-1)
 
     def _density(self, x: Tensor) -> Tensor:
         mean, std = self.mean.float(), self.std.float()
@@ -126,9 +122,6 @@ class NoiseKernel:
             return Gaussian(x + (sigma_next - sigma) * v, torch.zeros_like(sigma))
         x0, eps = flow.clean_of(x, v, sigma), flow.noise_of(x, v, sigma)
         return Gaussian((1 - sigma_next) * x0 + sigma_next * math.cos(angle) * eps, sigma_next * math.sin(angle))
-
-
-KERNELS = {name: NoiseKernel(name) for name in LEVELS}
 
 
 def kernel(name: str | NoiseKernel, level: float | None = None) -> NoiseKernel:

@@ -1,4 +1,4 @@
-"""The mean of several models' weights, as a model: python -m worldgym.train average --models A B … --out FOLDER.
+"""The mean of several models' weights, as a model: python baselines/average.py --models A B … --out FOLDER.
 
 Snapshots of one run, or runs from one start, lie in one basin: their mean is often better than the best of them, at no cost in
 playing (model soups, arXiv 2203.05482; of reward-trained models, arXiv 2306.04488). It is `--ema` with hindsight.
@@ -7,15 +7,18 @@ playing (model soups, arXiv 2203.05482; of reward-trained models, arXiv 2306.044
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import tyro
 from torch import Tensor
 
 from worldgym import zoo
-from worldgym.errors import InputError
+from worldgym.errors import InputError, exit_with_sentence
 from worldgym.files import output_folder, sha256, write_json
 from worldgym.models.files import checkpoint
 from worldgym.provenance import commit
@@ -123,3 +126,13 @@ def _commands(cards: list[dict[str, Any]]) -> list[str]:
     """How the models were made, each command once; of a mean among them first those of its own models."""
     told = [name for card in cards for name in (*card.get("commands", ()), card.get("command")) if name]
     return list(dict.fromkeys(told))
+
+
+@exit_with_sentence
+def main() -> None:
+    """The program."""
+    print(average(tyro.cli(AverageConfig), f"python baselines/average.py {shlex.join(sys.argv[1:])}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ from worldgym.train import run
 
 @pytest.fixture(scope="module")
 def benchmark(program):
-    return program("benchmarks/toward_base.py")
+    return program("baselines/toward_base.py")
 
 
 def test_weights_between_on_paper(benchmark, tmp_path):

@@ -1,12 +1,12 @@
 """On the line from a post-trained model back to its base: what is followed, and what looks cost.
 
-    python benchmarks/toward_base.py --model runs/draft/model.safetensors --base doom-rooms/token-nano --clips data/rooms
+    python baselines/toward_base.py --model runs/draft/model.safetensors --base doom-rooms/token-nano --clips data/rooms
 
 Weights share * model + (1 - share) * base (interpolation towards initialization: WiSE-FT, arXiv 2109.01903; of rewarded
 policies, WARP, arXiv 2406.16768) lose features of the reward and of pre-training at different rates, so a share below 1 may
 keep most of the one and win back most of the other. Videos after first frames from validation seeds, judged by models that
 are no rewards; differences from the base, paired, with 95 % intervals (percentile bootstrap over clips). Choose a share
-here, and evaluate once with `python -m worldgym.eval`. `python -m worldgym.train average --weights` writes the model.
+here, and evaluate once with `python -m worldgym.eval`. `python baselines/average.py --weights` writes the model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from average import AverageConfig, average
 
 import worldgym
 from worldgym.data.clips import ClipStore
@@ -29,7 +30,6 @@ from worldgym.judges.inverse_dynamics import InverseDynamics
 from worldgym.judges.quality import Quality
 from worldgym.models.world_model import WorldModel
 from worldgym.rng import generator
-from worldgym.train.average import AverageConfig, average
 from worldgym.zoo import load_judge
 
 
@@ -55,7 +55,7 @@ class Arguments:
     """Per video, the given one included."""
     seed: int = 0
     """Of the videos."""
-    out: str = "benchmarks/results/toward-base.json"
+    out: str = "baselines/results/toward-base.json"
     """Result file."""
 
     def __post_init__(self):
@@ -69,7 +69,7 @@ def between(model: str, base: str, share: float) -> WorldModel:
         return worldgym.load(model if share else base)
     with tempfile.TemporaryDirectory() as folder:
         config = AverageConfig(models=(model, base), out=Path(folder, "mean"), weights=(share, 1 - share))
-        return worldgym.load(str(average(config, "benchmarks/toward_base.py")))
+        return worldgym.load(str(average(config, "baselines/toward_base.py")))
 
 
 class Judged:

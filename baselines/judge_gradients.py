@@ -1,6 +1,6 @@
 """Do two judges want a video changed the same way? Cosines of their gradients, before either is followed.
 
-    python benchmarks/judge_gradients.py --judges doom-rooms/idm-reward doom-rooms/idm-heldout --clips data/rooms
+    python baselines/judge_gradients.py --judges doom-rooms/idm-reward doom-rooms/idm-heldout --clips data/rooms
 
 A trainer that follows one judge's gradient (`worldgym.train.draft`) gains by another judge as far as both point the same
 way. Videos of a world model after first frames from validation seeds; the gradient of the mean log-probability of the
@@ -45,7 +45,7 @@ class Arguments:
     """Per video, the given one included."""
     seed: int = 0
     """Of the videos."""
-    out: str = "benchmarks/results/judge-gradients-token.json"
+    out: str = "baselines/results/judge-gradients-token.json"
     """Result file."""
 
 

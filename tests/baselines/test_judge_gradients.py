@@ -11,7 +11,7 @@ from worldgym.errors import InputError
 
 @pytest.fixture(scope="module")
 def benchmark(program):
-    return program("benchmarks/judge_gradients.py")
+    return program("baselines/judge_gradients.py")
 
 
 def test_the_gradient_by_hand(benchmark):
