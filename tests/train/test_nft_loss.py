@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from worldgym.errors import InputError
-from worldgym.train.nft import nft_loss, old_velocity, optimality
+from worldgym.rewards.advantages import optimality
+from worldgym.train.nft import nft_loss, old_velocity
 
 
 def case(rows=3, seed=0):

@@ -19,8 +19,8 @@ from worldgym.models.diffusion.flow import time_grid
 from worldgym.models.diffusion.noise_kernels import Gaussian, NoiseKernel
 from worldgym.models.token.token_model import TokenConfig, TokenModel
 from worldgym.models.world_model import WorldModel
-from worldgym.rewards import Reward
-from worldgym.train import advantages, kl, surrogate
+from worldgym.rewards import Reward, advantages
+from worldgym.train import kl, surrogate
 from worldgym.train.grpo import Grpo, GrpoConfig
 from worldgym.train.policy import Policy
 from worldgym.types import Prompts

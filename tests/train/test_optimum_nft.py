@@ -14,8 +14,10 @@ from gaussian_world import Normal, generated, line, posterior, velocity
 
 from worldgym.models.diffusion import flow
 from worldgym.models.diffusion.flow import time_grid
-from worldgym.train import advantages, ema, kl
-from worldgym.train.nft import nft_loss, old_velocity, optimality
+from worldgym.rewards import advantages
+from worldgym.rewards.advantages import optimality
+from worldgym.train import ema, kl
+from worldgym.train.nft import nft_loss, old_velocity
 
 EQUAL = 1e3  # a floor above every error gives all samples one weight: then the optimum is a mean, and a formula
 OLD = Normal(0.2, 0.25)

@@ -1,63 +1,32 @@
-"""Several rewards as one: `CompositeReward`, and WorldCompass' optimality probability.
-
-- `normalise(values, group_size, spread)`: a term against its group. `compose`: weighted, clipped. `optimality`: to [0, 1].
-"""
+"""Several rewards as one, on the pure functions of `advantages.py`: `CompositeReward`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 from torch import Tensor
 
 from worldgym.errors import InputError, unknown
+from worldgym.rewards.advantages import ADVANTAGES, composed, optimality
 from worldgym.rewards.base import recipe_with
-
-SPREADS = ("group", "global")
-
-
-def normalise(values: Tensor, group_size: int, spread: str = "global") -> Tensor:
-    """(r - mean of its group) / (std + 1e-8): (B,) -> (B,), rows b G to b G + G - 1 are a group.
-
-    Args:
-        values: (B,).
-        group_size: G, divides B.
-        spread: "group": std of the row's own group; "global": over all B rows (WorldCompass as released).
-    """
-    if spread not in SPREADS:
-        raise unknown("spread", spread, SPREADS)
-    groups = values.float().unflatten(0, (-1, group_size))
-    std = groups.std(1, correction=0, keepdim=True) if spread == "group" else groups.std(correction=0)
-    return ((groups - groups.mean(1, keepdim=True)) / (std + 1e-8)).flatten()
-
-
-def compose(terms: dict[str, Tensor], weights: dict[str, float], group_size: int, spread: str, clip: float) -> Tensor:
-    """A = clip(sum_k w_k A_k, -c, c) with weights that sum to 1: (B,)."""
-    total = sum(weights.values())
-    parts = [weight / total * normalise(terms[name], group_size, spread) for name, weight in weights.items()]
-    return torch.stack(parts).sum(0).clamp(-clip, clip)
-
-
-def optimality(advantage: Tensor, clip: float) -> Tensor:
-    """r = clamp(A / c / 2 + 1/2, 0, 1): how likely a sample counts as good (DiffusionNFT, arXiv 2509.16117)."""
-    return (advantage / clip / 2 + 0.5).clamp(0, 1)
 
 
 class CompositeReward(VectorWrapper):
     """Replaces the sum of the rewards inside by their weighted, normalised and clipped composition.
 
-    Whenever terms are due: reward = A of `compose`, info["advantage"] the same, info["optimality"] r in [0, 1]. Groups are
-    the rows of a prompt (reset option "group_size"), or of a fork. Batched environments only: one rollout has no group.
+    Whenever terms are due: reward = A of `composed`, clipped to [-c, c]; info["advantage"] the same, info["optimality"] r in
+    [0, 1] (DiffusionNFT, arXiv 2509.16117). Groups are the rows of a prompt (reset option "group_size"), or of a fork.
+    Batched environments only: one rollout has no group.
 
     Known way to cheat: normalisation hides the scale, so a term without real differences becomes noise of full weight.
 
     Args:
         env: a batched environment inside reward wrappers.
         weights: by name of the term, as in info["reward_terms"]; at least 0, brought to sum 1.
-        spread: "group" or "global", see `normalise`.
+        spread: "group", "global" or "leave-one-out", see `ADVANTAGES`.
         clip: c; WorldCompass 2, DiffusionNFT 5.
     """
 
@@ -69,8 +38,8 @@ class CompositeReward(VectorWrapper):
             raise InputError(
                 f"weights are {weights} and clip is {clip}: give weights of at least 0, one above, and a clip above 0"
             )
-        if spread not in SPREADS:
-            raise unknown("spread", spread, SPREADS)
+        if spread not in ADVANTAGES:
+            raise unknown("spread", spread, ADVANTAGES)
         self.weights, self.spread, self.limit = dict(weights), spread, float(clip)
 
     def step(self, actions: Tensor | np.ndarray) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
@@ -81,7 +50,8 @@ class CompositeReward(VectorWrapper):
             for name in self.weights:
                 if name not in terms:
                     raise unknown("reward term", name, terms)
-            reward = compose(terms, self.weights, self.unwrapped.group_size, self.spread, self.limit)
+            parts = [(weight, terms[name]) for name, weight in self.weights.items()]
+            reward = composed(parts, self.unwrapped.group_size, self.spread).clamp(-self.limit, self.limit)
             info = {**info, "advantage": reward, "optimality": optimality(reward, self.limit)}
         return observation, reward, over, cut, info
 

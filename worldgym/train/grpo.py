@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from worldgym.errors import InputError
+from worldgym.rewards import advantages
 from worldgym.rng import generator
-from worldgym.train import advantages, kl, surrogate
+from worldgym.train import kl, surrogate
 from worldgym.train.learner import Learner, Rewards
 from worldgym.train.policy import clip_count, rows_of, steps_per_clip
 from worldgym.train.rollout import Rollout

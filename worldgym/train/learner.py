@@ -14,9 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from worldgym.errors import InputError
+from worldgym.rewards import advantages
 from worldgym.rng import torch_seed
 from worldgym.runs.ranks import Ranks
-from worldgym.train import advantages
 from worldgym.train.layout import Layout
 from worldgym.train.policy import Policy
 from worldgym.train.rollout import Rollout, RolloutPlan, play
@@ -137,9 +137,7 @@ class Learner:
         """(N,) of all rows: the summed reward, or each term on its own and then weighted, against the group; clipped."""
         config = self.config
         if config.terms == "each":
-            parts = self.weighted(rewards.terms)
-            total = sum(weight for weight, _ in parts)
-            found = sum(w / total * advantages.advantage(config.advantage, values, config.group) for w, values in parts)
+            found = advantages.composed(self.weighted(rewards.terms), config.group, config.advantage)
         else:
             found = advantages.advantage(config.advantage, rewards.total, config.group)
         return found.clamp(-config.advantage_clip, config.advantage_clip)

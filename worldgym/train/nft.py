@@ -15,7 +15,7 @@ image, and nothing needs the sampler's log-probs: any solver may generate. At v 
 the loss does not depend on r while its gradient is proportional to 2 r - 1.
 
 - `NftConfig`: its settings. `Nft`: `learn` is the whole way, from prompts to optimizer steps (`update.py`).
-- `nft_loss`; `old_velocity`: "ema" as in the papers, "detached" as WorldCompass was released; `optimality`: r from advantages.
+- `nft_loss`; `old_velocity`: "ema" as in the papers, "detached" as WorldCompass was released.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from torch import Tensor
 from worldgym.errors import InputError, unknown
 from worldgym.models.diffusion import flow
 from worldgym.models.diffusion.trajectory import DenoiseTrajectory
+from worldgym.rewards.advantages import optimality
 from worldgym.rng import RowNoise, generator, torch_seed
 from worldgym.train import ema, kl
 from worldgym.train.layout import Layout
@@ -167,18 +168,6 @@ def clean_clips(trajectory: DenoiseTrajectory, clips: list[int]) -> Tensor:
     """(B, S, c, C, h, w): finished clips by number, repeats welcome."""
     size, prefix = trajectory.path.shape[3], trajectory.prefix
     return torch.stack([trajectory.latents[:, prefix + n * size : prefix + (n + 1) * size] for n in clips], 1)
-
-
-def optimality(advantage: Tensor, clip: float = 5.0) -> Tensor:
-    """r = clamp(clip(A, -c, c) / c / 2 + 1/2, 0, 1): any shape, 0 for the worst, 1 for the best, 1/2 for the average.
-
-    Args:
-        advantage: A, normalised.
-        clip: c; DiffusionNFT 5, WorldCompass 2.
-    """
-    if not clip > 0:
-        raise InputError(f"clip is {clip}, but it must be above 0")
-    return (advantage / clip / 2 + 0.5).clamp(0, 1)
 
 
 def old_velocity(old: str, v: Tensor, ema: Callable[[], Tensor]) -> Tensor:

@@ -5,10 +5,13 @@ all ranks first (in row order), compute, and take your own rows back: then a gro
 
 - `group_normalised` (GRPO, arXiv 2402.03300, section 4.1.2), `global_std` (Flow-GRPO's and WorldCompass' code),
   `leave_one_out` (RLOO, arXiv 2402.14740); `ADVANTAGES`, `advantage(name, …)`: by name.
+- `composed`: several terms, each normalised on its own and then weighted (WorldCompass). `optimality`: to [0, 1].
 - `frame_credit`: rewards per frame become advantages per frame. `per_step`: from frames (or clips) to steps.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -35,8 +38,7 @@ def group_normalised(rewards: Tensor, group_size: int, eps: float = EPSILON) -> 
 def global_std(rewards: Tensor, group_size: int, eps: float = EPSILON) -> Tensor:
     """A = (r - mean of the group) / (std over all rows + eps): (B,) -> (B,) float32.
 
-    A group that is settled (all rollouts alike) no longer shouts as loud as one with real differences. Flow-GRPO uses
-    eps = 1e-4.
+    A group whose rollouts are nearly alike then weighs less than one with real differences. Flow-GRPO uses eps = 1e-4.
 
     Args:
         rewards: (B,) of all groups together; or (B, F), then each column has its own std.
@@ -73,11 +75,35 @@ def advantage(name: str, rewards: Tensor, group_size: int) -> Tensor:
     return ADVANTAGES[name](rewards, group_size)
 
 
+def composed(terms: Sequence[tuple[float, Tensor]], group_size: int, name: str = "global") -> Tensor:
+    """A = sum_k w_k A_k, the weights brought to sum 1: (B,).
+
+    Args:
+        terms: weight and values (B,) of every term; at least one, weights above 0 together.
+        group_size: G, divides B.
+        name: of `ADVANTAGES`.
+    """
+    total = sum(weight for weight, _ in terms)
+    return sum(weight / total * advantage(name, values, group_size) for weight, values in terms)
+
+
+def optimality(advantage: Tensor, clip: float = 5.0) -> Tensor:
+    """r = clamp(clip(A, -c, c) / c / 2 + 1/2, 0, 1): any shape, 0 for the worst, 1 for the best, 1/2 for the average.
+
+    Args:
+        advantage: A, normalised.
+        clip: c; DiffusionNFT 5, WorldCompass 2.
+    """
+    if not clip > 0:
+        raise InputError(f"clip is {clip}, but it must be above 0")
+    return (advantage / clip / 2 + 0.5).clamp(0, 1)
+
+
 def frame_credit(rewards: Tensor, group_size: int, name: str = "group", discount: float = 0.0) -> Tensor:
     """Advantages per frame: a frame is credited with its own reward and with what follows.
 
     The return of frame t, R_t = sum_{u >= t} discount^(u-t) r_u, is compared with the returns of the same frame in the
-    group's other rollouts. Causal: what came before a frame cannot be its merit.
+    group's other rollouts. Rewards of earlier frames do not count.
 
     Args:
         rewards: (B, F), one number per generated frame (info["reward_frames"]).

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from worldgym.errors import InputError
-from worldgym.rewards.composite import normalise
-from worldgym.train.advantages import (
+from worldgym.rewards.advantages import (
     ADVANTAGES,
     advantage,
     frame_credit,
@@ -48,12 +47,6 @@ def test_groups_do_not_mix_and_sum_to_zero(name):
     found = advantage(name, rewards, 4).view(3, 4)
     torch.testing.assert_close(found.sum(1), torch.zeros(3), atol=1e-5, rtol=0)
     assert torch.equal(found.argsort(1), rewards.view(3, 4).argsort(1))
-
-
-@pytest.mark.parametrize("spread, name", [("group", "group"), ("global", "global")])
-def test_two_roads_the_composite_reward_normalises_alike(spread, name):
-    rewards = torch.rand(20, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(advantage(name, rewards, 5), normalise(rewards, 5, spread))
 
 
 def test_a_group_split_over_ranks_is_the_group_in_one_piece():
