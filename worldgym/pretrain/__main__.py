@@ -18,7 +18,7 @@ from worldgym.pretrain.config import (
     RunConfig,
     TokenRunConfig,
 )
-from worldgym.pretrain.export import ExportConfig, export
+from worldgym.runs.export import ExportConfig, export
 
 PROGRAM = "python -m worldgym.pretrain"
 Command = (

@@ -18,7 +18,7 @@ from worldgym.errors import InputError
 from worldgym.models.files import checkpoint
 from worldgym.pretrain.config import FREE
 from worldgym.pretrain.optim import Average
-from worldgym.runs.state import beside, compare
+from worldgym.runs.state import compare, moments, parts, set_moments
 
 
 class RunState:
@@ -37,7 +37,7 @@ class RunState:
         """Write the run into one file, atomically; `config` is what must match on resume."""
         tensors = {f"model/{name}": tensor for name, tensor in self.module.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
-        tensors |= {f"optimizer/{name}/{key}": tensor for name, key, tensor in self._moments()}
+        tensors |= moments(self._owners())
         scalars = {"run": {"step": self.step, "seconds": self.seconds, "config": dict(config)}}
         checkpoint.write_tensors(path, tensors, scalars)
 
@@ -51,14 +51,11 @@ class RunState:
         if "run" not in metadata:
             raise InputError(f"{str(path)!r} holds a model but no training state; resume from a run's folder")
         compare(metadata["run"]["config"], config, FREE)
-        parts = {"model": {}, "average": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            part, rest = name.split("/", 1)
-            parts[part][rest] = tensor
-        self.module.load_state_dict(parts["model"])
+        saved = parts(tensors)
+        self.module.load_state_dict(saved["model"])
         for name, tensor in self.average.tensors.items():
-            tensor.copy_(parts["average"][name])
-        self._set_moments(parts["optimizer"])
+            tensor.copy_(saved["average"][name])
+        set_moments(self._owners(), saved.get("optimizer", {}))
         self.step, self.seconds = metadata["run"]["step"], metadata["run"]["seconds"]
 
     def _owners(self) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
@@ -66,15 +63,3 @@ class RunState:
         for optimizer in self.optimizers:
             for parameter in (p for group in optimizer.param_groups for p in group["params"]):
                 yield names[id(parameter)], parameter, optimizer
-
-    def _moments(self) -> Iterator[tuple[str, str, torch.Tensor]]:
-        for name, parameter, optimizer in self._owners():
-            for key, tensor in optimizer.state.get(parameter, {}).items():
-                yield name, key, tensor
-
-    def _set_moments(self, moments: Mapping[str, torch.Tensor]) -> None:
-        for name, parameter, optimizer in self._owners():
-            prefix = f"{name}/"
-            found = {key[len(prefix) :]: t for key, t in moments.items() if key.startswith(prefix)}
-            if found:
-                optimizer.state[parameter] = {k: t if k == "step" else beside(t, parameter) for k, t in found.items()}

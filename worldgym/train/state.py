@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from worldgym.errors import InputError
 from worldgym.models.files import checkpoint
-from worldgym.runs.ranks import whole
-from worldgym.runs.state import beside, compare
+from worldgym.runs.state import compare, moments, parts, set_moments
 from worldgym.train.config import FREE, TrainRunConfig
 from worldgym.train.update import Update
 
@@ -36,12 +34,7 @@ def collect(update: Update) -> dict[str, Tensor]:
     tensors = {
         f"{part}/{name}": tensor for part, module in update.modules().items() for name, tensor in module.state_dict().items()
     }
-    moments = {
-        f"optimizer/{name}/{key}": whole(torch.as_tensor(value))
-        for name, parameter in update.trained().items()
-        for key, value in update.optimizer.state.get(parameter, {}).items()
-    }
-    return tensors | moments
+    return tensors | moments(update.owners())
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], update: Update, progress: Progress, config: Mapping[str, Any]) -> None:
@@ -61,20 +54,10 @@ def restore(path: Path, update: Update, config: TrainRunConfig) -> Progress:
         raise InputError(f"{str(path)!r} holds no training state; resume from a run's folder")
     found = metadata["training"]
     compare({**config.defaults(), **found["config"]}, config.fixed(), FREE)  # older versions knew fewer settings
-    parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        part, rest = name.split("/", 1)
-        parts.setdefault(part, {})[rest] = tensor
+    saved = parts(tensors)
     for part, module in update.modules().items():
-        module.load_state_dict(parts[part])
+        module.load_state_dict(saved[part])
     update.ranks.push(update.policy, update.scorer)
-    _set_moments(update, parts.get("optimizer", {}))
+    set_moments(update.owners(), saved.get("optimizer", {}))
     update.updates = found["updates"]
     return Progress(found["iteration"], found["seconds"])
-
-
-def _set_moments(update: Update, moments: Mapping[str, Tensor]) -> None:
-    for name, parameter in update.trained().items():
-        own = {key.removeprefix(f"{name}/"): t for key, t in moments.items() if key.startswith(f"{name}/")}
-        if own:
-            update.optimizer.state[parameter] = {k: t if k == "step" else beside(t, parameter) for k, t in own.items()}

@@ -133,6 +133,10 @@ class Update:
         beside = {f"{name}.{key}": p for name, module in self._beside.items() for key, p in module.named_parameters()}
         return found | beside
 
+    def owners(self) -> list[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
+        """The same with who moves them, for saving."""
+        return [(name, parameter, self.optimizer) for name, parameter in self.trained().items()]
+
     def best_weights(self) -> nn.Module:
         """The model to save: averaged weights where they are kept."""
         return self.averages.get("average", self.policy).model
