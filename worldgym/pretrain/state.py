@@ -24,12 +24,13 @@ class RunState:
     """A module in training.
 
     Attributes:
+        companion: what changes beside it (an adversary, a pool of rollouts): has `state()`, named tensors, and `restore(them)`.
         step: updates made.
         seconds: training time so far, over all restarts.
     """
 
-    def __init__(self, module: nn.Module, average: Average, optimizers: list[torch.optim.Optimizer]):
-        self.module, self.average, self.optimizers = module, average, optimizers
+    def __init__(self, module: nn.Module, average: Average, optimizers: list[torch.optim.Optimizer], companion: Any = None):
+        self.module, self.average, self.optimizers, self.companion = module, average, optimizers, companion
         self.step, self.seconds = 0, 0.0
 
     def save(self, path: str | os.PathLike, config: Mapping[str, Any]) -> None:
@@ -37,6 +38,8 @@ class RunState:
         tensors = {f"model/{name}": tensor for name, tensor in self.module.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
         tensors |= {f"optimizer/{name}/{key}": tensor for name, key, tensor in self._moments()}
+        if self.companion is not None:
+            tensors |= {f"companion/{name}": tensor for name, tensor in self.companion.state().items()}
         scalars = {"run": {"step": self.step, "seconds": self.seconds, "config": dict(config)}}
         checkpoint.write_tensors(path, tensors, scalars)
 
@@ -50,7 +53,7 @@ class RunState:
         if "run" not in metadata:
             raise InputError(f"{str(path)!r} holds a model but no training state; resume from a run's folder")
         _compare(metadata["run"]["config"], config)
-        parts = {"model": {}, "average": {}, "optimizer": {}}
+        parts = {"model": {}, "average": {}, "optimizer": {}, "companion": {}}
         for name, tensor in tensors.items():
             part, rest = name.split("/", 1)
             parts[part][rest] = tensor
@@ -58,6 +61,8 @@ class RunState:
         for name, tensor in self.average.tensors.items():
             tensor.copy_(parts["average"][name])
         self._set_moments(parts["optimizer"])
+        if self.companion is not None:
+            self.companion.restore(parts["companion"])
         self.step, self.seconds = metadata["run"]["step"], metadata["run"]["seconds"]
 
     def _owners(self) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
