@@ -65,7 +65,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | BlockMask | None) -> 
     # heads that share keys become rows of one head: the cache is read once, not once per query head
     rows = q.reshape(q.shape[0], k.shape[1], groups * n, q.shape[3])
     mask = mask.repeat(groups, 1) if mask is not None else None
-    return attention(rows, k, v, attn_mask=mask).view_as(q)
+    return attention(rows, k, v, attn_mask=mask).reshape(q.shape)
 
 
 class Attention(nn.Module):

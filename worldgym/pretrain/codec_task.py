@@ -13,11 +13,11 @@ from worldgym import rng
 from worldgym.errors import InputError
 from worldgym.models import codec as codecs
 from worldgym.models import zoo
-from worldgym.pretrain import schedule
+from worldgym.pretrain import optim, schedule
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import CodecRunConfig
 from worldgym.pretrain.networks import configure
-from worldgym.pretrain.sharpness import Sharpness
+from worldgym.pretrain.sharpness import BETAS, Sharpness
 
 
 class CodecTask:
@@ -31,8 +31,10 @@ class CodecTask:
         self.clips = Clips.open(config.data)
         self.origin = self.clips.origin
         self.companion = None
+        self.betas = BETAS if config.adversary else optim.BETAS
         if config.perceptual or config.adversary:
-            self.companion = Sharpness(config.perceptual, config.adversary, device, config.seed)
+            terms = config.perceptual, config.adversary
+            self.companion = Sharpness(*terms, device, config.seed, begin=config.adversary_from)
 
     def build(self) -> nn.Module:
         """A `FrameCodec` or `LatentCodec` for frames of the store's size."""
@@ -60,7 +62,7 @@ class CodecTask:
             return loss, logs
         rate = schedule.learning_rate(share, self.config.warmup, self.config.final_lr, self.config.decay)
         true, made = ((picture.float().movedim(1, -1) + 1) / 2 for picture in (truth, guess))
-        more, found = self.companion(made, true, step, rate)
+        more, found = self.companion(made, true, step, rate, share)
         return loss + more, {**logs, **found}
 
     def validate(self, module: nn.Module) -> dict[str, float]:

@@ -114,6 +114,8 @@ class CodecRunConfig(RunConfig):
     """Weight of a distance on the features of the reward quality net; 1 keeps textures that squared error blurs."""
     adversary: float = 0.0
     """Weight of a patch adversary with feature matching; 0.1 is a good one."""
+    adversary_from: float = 0.0
+    """Share of the budget from which on it takes part: with nothing to tell apart but blur it teaches nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,8 @@ def _start(task: Task, config: RunConfig) -> RunState:
     folder, device = config.out, pick_device(config.device)
     with _seeded(config.seed, "weights"):
         module = task.build().to(device).train()
-    optimizers = optim.make(module, config.optimizer, config.lr, config.muon_lr, config.weight_decay)
+    betas = getattr(task, "betas", optim.BETAS)
+    optimizers = optim.make(module, config.optimizer, config.lr, config.muon_lr, config.weight_decay, betas)
     run = RunState(module, optim.Average(module, config.average), optimizers, getattr(task, "companion", None))
     if config.compile == "on" or config.compile == "auto" and device.type == "cuda":
         precision.compile_blocks(module)

@@ -17,6 +17,7 @@ from torch import nn
 
 from worldgym.pretrain import precision
 
+BETAS = (0.9, 0.95)  # of AdamW
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Keller Jordan's quintic: steep at zero, singular values end in about [0.7, 1.2]
 
 
@@ -115,7 +116,7 @@ def split(module: nn.Module) -> Split:
 
 
 def make(
-    module: nn.Module, kind: str, lr: float, muon_lr: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.95)
+    module: nn.Module, kind: str, lr: float, muon_lr: float, weight_decay: float, betas: tuple[float, float] = BETAS
 ) -> list[torch.optim.Optimizer]:
     """Optimizers that together hold every parameter once; each group remembers its peak rate as `peak`.
 

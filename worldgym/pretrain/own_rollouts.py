@@ -25,7 +25,8 @@ from worldgym.pretrain import precision
 from worldgym.pretrain.config import DiffusionRunConfig
 from worldgym.pretrain.windows import Windows
 
-USES = 16  # steps that a pool serves
+BATCHES = 16  # in a pool
+USES = 2 * BATCHES  # steps that it serves, with other noise on the targets the second time
 STEPS = 4  # denoising steps of a rollout
 GIVEN = (1, 1, 2, 4)  # true frames at the beginning, one of these
 
@@ -45,7 +46,7 @@ class OwnBatch:
 
 
 class OwnRollouts:
-    """A pool of `USES` batches of rollouts, made by the weights of the moment.
+    """A pool of batches of rollouts, made by the weights of the moment.
 
     Args:
         config: `rollouts` is the share of steps that use it, `rollouts_from` the share of the budget it begins at.
@@ -66,7 +67,8 @@ class OwnRollouts:
             return None
         if self._used >= USES:
             self._fill(module, step)
-        rows = slice(self._used * self._rows, (self._used + 1) * self._rows)
+        place = self._used % BATCHES
+        rows = slice(place * self._rows, (place + 1) * self._rows)
         self._used += 1
         return OwnBatch(*(self._pool[name][rows].float() if name != "actions" else self._pool[name][rows] for name in PARTS))
 
@@ -86,7 +88,7 @@ class OwnRollouts:
 
     @torch.no_grad()
     def _fill(self, module: nn.Module, step: int) -> None:
-        length, count = self.windows.longest, USES * self._rows
+        length, count = self.windows.longest, BATCHES * self._rows
         latents, actions = self.windows.draw("pool", step, count, length)
         noise = torch.Generator(self.device).manual_seed(rng.torch_seed(self.config.seed, "pool", step))
         given = int(np.asarray(GIVEN)[rng.generator(self.config.seed, "given", step).integers(len(GIVEN))])

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldgym import rng
 from worldgym.judges.loading import load_judge
 from worldgym.judges.quality import Quality
-from worldgym.trainers.adversary import CALM, NOISE, Adversary
+from worldgym.trainers.adversary import Adversary
 
 JUDGE = "doom-rooms/quality-reward"
-QUIET = 300  # steps before the adversary counts: first it must know something
+BETAS = (0.5, 0.95)  # of both sides: with more momentum two players chase one another
+ALONE, RISE = 0.1, 0.1  # shares of the budget: the adversary learns alone, then its weight rises
+PENALTY, LAZY = 0.02, 8  # of the squared gradient of the adversary at true frames, taken every few steps (StyleGAN2)
 PREFIX = "adversary/"
 
 
@@ -32,6 +33,7 @@ class Sharpness:
         matching: weight of the distance on the adversary's features, in units of `adversary`.
         width: channels of the adversary at half of the resolution.
         lr: its learning rate.
+        begin: share of the budget from which on the adversary takes part.
         seed: of its first weights.
         device: where it runs.
     """
@@ -45,24 +47,28 @@ class Sharpness:
         matching: float = 2.0,
         width: int = 32,
         lr: float = 4e-4,
+        begin: float = 0.0,
     ):
-        self.perceptual, self.weight, self.matching = perceptual, adversary, matching
+        self.perceptual, self.weight, self.matching, self.begin = perceptual, adversary, matching, begin
         self.net = load_judge(JUDGE, Quality, device).requires_grad_(False)
         self.adversary = Adversary(seed, width, frames=1).to(device)
-        self.optimizer = torch.optim.AdamW(self.adversary.parameters(), lr=lr, betas=(0.5, 0.95), weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(self.adversary.parameters(), lr=lr, betas=BETAS, weight_decay=0.0)
         self._peak = lr
 
-    def __call__(self, made: Tensor, true: Tensor, step: int, rate: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, made: Tensor, true: Tensor, step: int, rate: float, share: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The terms' weighted sum for the codec, after one step of the adversary; and what to log.
 
         Args:
             made, true: (B, H, W, 3) float in [0, 1]; the gradient goes to `made`.
             step: of the run.
             rate: factor on the adversary's rate.
+            share: of the run's budget that is spent.
         """
         far = self.distance(made, true)
         total, logs = self.perceptual * far, {"perceptual": far.detach()}
-        if not self.weight:
+        if not self.weight or share < self.begin:
             return total, logs
         logs["adversary"] = self._learn(made.detach(), true, step, rate)
         self.adversary.requires_grad_(False)
@@ -73,7 +79,8 @@ class Sharpness:
         match = torch.stack([(a.float() - b.float()).abs().mean() for a, b in zip(features, goals, strict=True)]).mean()
         fooled = -logits.float().mean()
         logs["matching"] = match.detach()
-        return total + self.weight * (step >= QUIET) * (fooled + self.matching * match), logs
+        known = min(1.0, max(0.0, share - self.begin - ALONE) / RISE)
+        return total + known * self.weight * (fooled + self.matching * match), logs
 
     def distance(self, made: Tensor, true: Tensor) -> Tensor:
         """Mean over the net's stages of the squared distance of features, each of mean square 1 over its channels."""
@@ -110,21 +117,25 @@ class Sharpness:
         return found
 
     def _learn(self, made: Tensor, true: Tensor, step: int, rate: float) -> Tensor:
-        """One step of the adversary: hinge loss, and how far its logits move under a little noise (approximates a gradient
-        penalty, as in `adversary.rivalry`)."""
+        """One step of the adversary: hinge loss, and every few steps a penalty on its gradient at true frames."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self._peak
-        both = torch.cat([made, true])[:, None]
-        noise = torch.Generator(both.device).manual_seed(rng.torch_seed(0, "calm", step))
-        near = both + NOISE * torch.randn(both.shape, generator=noise, device=both.device)
-        logits = self.adversary(torch.cat([both, near])).float().unflatten(0, (4, -1))
-        hinge = F.relu(1 + logits[0]).mean() + F.relu(1 - logits[1]).mean()
-        calm = (logits[:2] - logits[2:]).square().mean()
-        (hinge + 2 * CALM * calm).backward()
+        false, right = self.adversary(torch.cat([made, true])[:, None]).float().chunk(2)
+        hinge = F.relu(1 + false).mean() + F.relu(1 - right).mean()
+        loss = hinge + (LAZY * PENALTY * self._steepness(true) if step % LAZY == 0 else 0.0)
+        loss.backward()
         nn.utils.clip_grad_norm_(self.adversary.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return hinge.detach()
+
+
+    def _steepness(self, true: Tensor) -> Tensor:
+        """Mean squared norm of the gradient of a frame's summed logits, for pixels in [-1, 1]; in float32."""
+        with torch.autocast(true.device.type, enabled=False):
+            pictures = true.detach().clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(self.adversary(pictures[:, None]).sum(), pictures, create_graph=True)
+        return gradient.div(2).square().sum((1, 2, 3)).mean()
 
 
 def _unit(features: Tensor) -> Tensor:

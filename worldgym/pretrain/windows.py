@@ -41,7 +41,7 @@ class Source:
     @classmethod
     def of(cls, clips: Clips, codes: np.ndarray, device: torch.device) -> Source:
         """A store and its codes, moved to where they are used."""
-        actions = torch.from_numpy(np.asarray(clips.store.actions, np.int64))
+        actions = torch.from_numpy(np.array(clips.store.actions, np.int64))
         return cls(clips, torch.from_numpy(codes).to(device), actions.to(device))
 
     def cut(self, clips: np.ndarray, moments: np.ndarray, device: torch.device) -> Batch:
@@ -103,8 +103,13 @@ class Windows:
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def scores(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> dict[str, float]:
-        """Mean of `loss(codes, actions)` over whole held-out clips: "loss", and "held_loss" where there is `--held`."""
-        return {f"{name}loss": self._mean(source, loss) for name, source in self.sources.items()}
+        """Mean of `loss(codes, actions)` over whole held-out clips: "loss", and "held_loss" where there is `--held`.
+
+        "action_ratio" is the loss with the actions of other clips over the loss: 1 says that actions are not looked at.
+        """
+        scores = {f"{name}loss": self._mean(source, loss) for name, source in self.sources.items()}
+        others = self._mean(self.sources[""], lambda codes, actions: loss(codes, actions.roll(1, 0)))
+        return {**scores, "action_ratio": others / scores["loss"]}
 
     def _mean(self, source: Source, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
         clips, moments = source.clips.held_out(self.config.validate_frames // self.longest, self.longest)
