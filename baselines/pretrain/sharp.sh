@@ -59,7 +59,7 @@ record() {  # record FOLDER CLIPS WORKERS OPTIONS…: nothing to do where the fo
   [ -f "$out/$1/manifest.json" ] || $python -m worldgym.record --world doom-rooms --clips "$2" --frames $frames --workers "$3" --out "$out/$1" "${@:4}"
 }
 pretrain() { $python -m worldgym.pretrain "$@" --resume; }
-one_codec() { pretrain codec --kind "$1" --preset sharp --perceptual 0.3 --lr 2e-3 --decay 0.5 --seed "$seed" \
+one_codec() { pretrain codec --kind "$1" --preset sharp --perceptual 0.3 --lr 1.5e-3 --decay 0.5 --seed "$seed" \
   --data "${CODEC_DATA:-$out/free}" --out "$out/$1-codec" --minutes "$codec_minutes" $codec $small; }
 one_decoder() { pretrain codec --kind "$1" --init "$out/$1-codec" --decoder-only --perceptual 1 --adversary 0.1 --lr 6e-4 --seed "$seed" \
   --data "${CODEC_DATA:-$out/free}" --out "$out/$1-decoder" --minutes "$decoder_minutes" $codec; }
