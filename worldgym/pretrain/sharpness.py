@@ -51,7 +51,7 @@ class Sharpness:
     ):
         self.perceptual, self.weight, self.matching, self.begin = perceptual, adversary, matching, begin
         self.net = load_judge(JUDGE, Quality, device).requires_grad_(False)
-        self.adversary = Adversary(seed, width, frames=1).to(device)
+        self.adversary = Adversary(seed, width, frames=1, plain=True).to(device)
         self.optimizer = torch.optim.AdamW(self.adversary.parameters(), lr=lr, betas=BETAS, weight_decay=0.0)
         self._peak = lr
 
