@@ -176,7 +176,7 @@ def test_held_clips_have_a_loss_of_their_own(store, codecs):
     two = DiffusionTask(diffusion_config(store, codecs), CPU)
     module = two.build()
     with torch.no_grad():
-        assert one.validate(module).keys() == {"loss", "held_loss"}
+        assert one.validate(module).keys() == {"loss", "held_loss", "action_ratio"}
         assert one.validate(module)["loss"] == two.validate(module)["loss"] != one.validate(module)["held_loss"]
     assert one.origin["held_sha256"] and "held_sha256" not in two.origin
 

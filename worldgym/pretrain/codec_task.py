@@ -12,9 +12,12 @@ from torch import nn
 from worldgym import rng, zoo
 from worldgym.errors import InputError
 from worldgym.models.codecs import codec as codecs
+from worldgym.pretrain import optim
 from worldgym.pretrain.clips import Clips
 from worldgym.pretrain.config import CodecRunConfig
 from worldgym.pretrain.networks import configure
+from worldgym.pretrain.sharpness import BETAS, Sharpness
+from worldgym.runs import schedule
 
 
 class CodecTask:
@@ -27,6 +30,11 @@ class CodecTask:
         self.kind = f"{config.kind}-codec"
         self.clips = Clips.open(config.data)
         self.origin = self.clips.origin
+        self.companion = None
+        self.betas = BETAS if config.adversary else optim.BETAS
+        if config.perceptual or config.adversary:
+            terms = config.perceptual, config.adversary
+            self.companion = Sharpness(*terms, device, config.seed, begin=config.adversary_from)
 
     def build(self) -> nn.Module:
         """A `FrameCodec` or `LatentCodec` for frames of the store's size."""
@@ -43,11 +51,19 @@ class CodecTask:
         return module
 
     def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
-        """The codec's own loss on single frames, each from another clip."""
+        """The codec's own loss on single frames, each from another clip, and what keeps them sharp."""
         count = self.config.batch_frames
         clips = self.clips.rows(self.config.seed, step, count)
         moments = rng.generator(self.config.seed, "moments", step).integers(self.clips.length, size=count)
-        return module.loss(torch.from_numpy(self.clips.store.frames[clips, moments]).to(self.device))
+        frames = torch.from_numpy(self.clips.store.frames[clips, moments]).to(self.device)
+        truth, guess, extra = module.reconstruct(frames)
+        loss, logs = codecs.reconstruction(truth, guess, extra)
+        if self.companion is None:
+            return loss, logs
+        rate = schedule.learning_rate(share, self.config.warmup, self.config.final_lr, self.config.decay)
+        true, made = ((picture.float().movedim(1, -1) + 1) / 2 for picture in (truth, guess))
+        more, found = self.companion(made, true, step, rate, share)
+        return loss + more, {**logs, **found}
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Mean PSNR in dB over held-out frames, and the share of codes in use where there are codes."""

@@ -16,7 +16,7 @@ from worldgym.runs.schedule import Budget
 # What may differ between a run and its continuation: where it lives, how long it goes on, what is written when.
 FREE = (
     *("data", "held", "out", "cache", "codec", "steps", "minutes", "resume", "device", "threads"),
-    *("save_every", "validate_every", "final_share", "held_share"),
+    *("save_every", "validate_every", "final_share", "held_share", "compile"),
 )
 
 
@@ -59,6 +59,12 @@ class RunConfig:
     """Share of the budget in which the rate rises."""
     final_lr: float = 0.02
     """Rate at the end, as a share of the peak."""
+    decay: float = 1.0
+    """Share of the budget at its end in which the rate falls; before it, it is constant. 1: it falls from the warm-up on."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """What products are computed in; weights and optimizer state are float32. auto: bf16 where the processor has it."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the network's blocks (10 to 60 seconds once); auto does on a GPU."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     average: float = 0.998
@@ -75,6 +81,8 @@ class RunConfig:
         for name in ("batch_frames", "lr", "muon_lr", "clip", "save_every", "validate_every", "validate_frames"):
             if not getattr(self, name) > 0:
                 raise InputError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
+        if not 0 < self.decay <= 1:
+            raise InputError(f"--decay must be in (0, 1], not {self.decay}")
         for name in ("warmup", "final_lr", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be in [0, 1), not {getattr(self, name)}")
@@ -102,6 +110,12 @@ class CodecRunConfig(RunConfig):
     """Model to start from, by zoo name or path; its config replaces the preset."""
     decoder_only: bool = False
     """Train the decoder on and leave codes or latents as they are, so that models trained on them stay valid."""
+    perceptual: float = 0.0
+    """Weight of a distance on the features of the reward quality net; 1 keeps textures that squared error blurs."""
+    adversary: float = 0.0
+    """Weight of a patch adversary with feature matching; 0.1 is a good one."""
+    adversary_from: float = 0.0
+    """Share of the budget from which on it takes part: with nothing to tell apart but blur it teaches nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,6 +134,8 @@ class WorldModelRunConfig(RunConfig):
     """Folder of the encoded data set; by default "encoded" beside the run, shared by runs with the same codec."""
     optimizer: Literal["muon", "adamw"] = "muon"
     batch_frames: int = 64
+    lengths: tuple[str, ...] = ()
+    """Lengths of windows, drawn anew at every step, as frames:share (16:0.75 64:0.25); replaces the three fields below."""
     window: int = 4
     """Frames per training window, sampled anywhere in a clip."""
     final_window: int = 16
@@ -134,10 +150,21 @@ class WorldModelRunConfig(RunConfig):
         for name in ("final_share", "held_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"--{name.replace('_', '-')} must be in [0, 1], not {getattr(self, name)}")
+        for length, _ in self.mixed:
+            if not 2 <= length <= self.batch_frames:
+                raise InputError(f"--lengths has windows of {length} frames; 2 to --batch-frames ({self.batch_frames}) fit")
         if self.init and self.override:
             raise InputError(f"--override {self.override[0]} changes nothing beside --init, whose network is taken as it is")
         if self.batch_frames < self.final_window:
             raise InputError(f"--batch-frames ({self.batch_frames}) must hold one window ({self.final_window})")
+
+    @property
+    def mixed(self) -> tuple[tuple[int, float], ...]:
+        """`lengths` as numbers: frames, and their share of the steps."""
+        try:
+            return tuple((int(frames), float(share)) for frames, share in (text.split(":") for text in self.lengths))
+        except ValueError:
+            raise InputError(f"--lengths takes frames:share, as in 16:0.75 64:0.25, not {' '.join(self.lengths)}") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +172,11 @@ class TokenRunConfig(WorldModelRunConfig):
     """Train a token model on a frame codec's codes."""
 
     learner: ClassVar[str] = "token"
+    schedule: Literal["raster", "diagonal"] = "raster"
+    """Order in which codes will be drawn; diagonal trains for parallel decoding (24 passes for a frame instead of 84)."""
+    corrupt: float = 0.0
+    """Largest share of a frame's codes that is replaced in half of the frames the model reads, so that its own mistakes are
+    familiar."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,6 +184,10 @@ class DiffusionRunConfig(WorldModelRunConfig):
     """Train a frame diffusion model on a latent codec's latents."""
 
     learner: ClassVar[str] = "diffusion"
+    rollouts: float = 0.0
+    """Share of the steps whose context is the model's own video instead of the true one (the targets stay true)."""
+    rollouts_from: float = 0.5
+    """Share of the budget from which on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

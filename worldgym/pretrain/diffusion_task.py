@@ -12,6 +12,7 @@ from worldgym import rng
 from worldgym.models.diffusion.frame_diffusion import PRESETS, FrameDiffusion
 from worldgym.pretrain.config import DiffusionRunConfig
 from worldgym.pretrain.networks import configure
+from worldgym.pretrain.own_rollouts import OwnRollouts
 from worldgym.pretrain.windows import Windows
 
 
@@ -24,6 +25,7 @@ class DiffusionTask:
         self.config, self.device = config, device
         self.windows = Windows(config, device, "latent-codec")
         self.origin = self.windows.origin
+        self.companion = OwnRollouts(config, self.windows, device) if config.rollouts else None
 
     def build(self) -> nn.Module:
         """A `FrameDiffusion` for the codec's latents and the store's action spec."""
@@ -34,9 +36,13 @@ class DiffusionTask:
         return FrameDiffusion(configure(PRESETS, self.config.preset, self.config.override, **known))
 
     def loss(self, module: nn.Module, step: int, share: float) -> tuple[torch.Tensor, dict]:
-        """Mean squared error of the velocity; logs the window's length."""
-        latents, actions = self.windows.batch(step, share)
-        return module.loss(latents, actions, self._noise("noise", step)), {"window": latents.shape[1]}
+        """Mean squared error of the velocity; logs the window's length, and whether the context is the model's own video."""
+        noise = self._noise("noise", step)
+        own = self.companion.batch(module, step, share) if self.companion is not None else None
+        if own is None:
+            latents, actions = self.windows.batch(step, share)
+            return module.loss(latents, actions, noise), {"window": latents.shape[1], "own": 0.0}
+        return module.loss(own.latents, own.actions, noise, seen=own.seen), {"window": own.latents.shape[1], "own": 1.0}
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Mean squared error of the velocity over whole held-out clips; the same noise at every validation."""

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from worldgym.data.clips import ClipStore
 from worldgym.files import atomic_path, output_folder
 
-PIECE = 8  # clips that go through the codec together
+PIECE = 8  # clips that go through the codec together; a training set needs no bits that are equal on all machines
 
 
 def encoded(store: ClipStore, codec: nn.Module, codec_sha256: str, folder: Path, device: torch.device) -> np.ndarray:

@@ -22,7 +22,7 @@ from worldgym import rng
 from worldgym.errors import InputError
 from worldgym.files import output_folder, remove_leftovers
 from worldgym.models.files import checkpoint
-from worldgym.pretrain import card, optim
+from worldgym.pretrain import card, optim, precision
 from worldgym.pretrain.config import RunConfig
 from worldgym.pretrain.state import RunState
 from worldgym.pretrain.task import Task
@@ -63,8 +63,11 @@ def _start(task: Task, config: RunConfig) -> RunState:
     folder, device = config.out, pick_device(config.device)
     with _seeded(config.seed, "weights"):
         module = task.build().to(device).train()
-    optimizers = optim.make(module, config.optimizer, config.lr, config.muon_lr, config.weight_decay)
-    run = RunState(module, optim.Average(module, config.average), optimizers)
+    betas = getattr(task, "betas", optim.BETAS)
+    optimizers = optim.make(module, config.optimizer, config.lr, config.muon_lr, config.weight_decay, betas)
+    run = RunState(module, optim.Average(module, config.average), optimizers, getattr(task, "companion", None))
+    if config.compile == "on" or config.compile == "auto" and device.type == "cuda":
+        precision.compile_blocks(module)
     path = folder / "run.safetensors"
     remove_leftovers(folder)  # of a run that was killed while writing
     if path.exists() and not config.resume:
@@ -79,7 +82,7 @@ def _loop(task: Task, config: RunConfig, run: RunState, report: Report, stop: li
     before = run.seconds
     saved = validated = clock
     while (share := budget.share(run.step, run.seconds)) < 1 and not stop:
-        rate = schedule.learning_rate(share, config.warmup, config.final_lr)
+        rate = schedule.learning_rate(share, config.warmup, config.final_lr, config.decay)
         loss, logs = update(task, config, run, rate, share)
         now = time.monotonic()
         run.seconds = before + now - clock
@@ -98,7 +101,7 @@ def update(task: Task, config: RunConfig, run: RunState, rate: float, share: flo
     """One step: loss, gradient, clipped update, averaged weights. Randomness depends on (seed, step) only."""
     device = next(run.module.parameters()).device
     optim.set_rate(run.optimizers, rate)
-    with _seeded(config.seed, "step", run.step), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with _seeded(config.seed, "step", run.step), precision.autocast(config.precision, device):
         loss, logs = task.loss(run.module, run.step, share)
     loss.backward()
     logs = {**logs, "gradient": nn.utils.clip_grad_norm_(run.module.parameters(), config.clip)}
@@ -116,7 +119,8 @@ def evaluate(task: Task, run: RunState) -> dict[str, float]:
     own = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
     run.module.load_state_dict(run.average.tensors)
     try:
-        return task.validate(run.module.eval())
+        with precision.eager():
+            return task.validate(run.module.eval())
     finally:
         run.module.load_state_dict(own)
         run.module.train()

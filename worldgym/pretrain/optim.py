@@ -15,6 +15,9 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from worldgym.pretrain import precision
+
+BETAS = (0.9, 0.95)  # of AdamW
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Keller Jordan's quintic: steep at zero, singular values end in about [0.7, 1.2]
 
 
@@ -29,7 +32,7 @@ def orthogonalise(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     # Half precision is emulated on most CPUs and about 30 times slower there than float32.
-    x = x.bfloat16() if x.is_cuda else x.float()
+    x = x.bfloat16() if precision.has_bf16(x.device) else x.float()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         gram = x @ x.mT
@@ -113,7 +116,7 @@ def split(module: nn.Module) -> Split:
 
 
 def make(
-    module: nn.Module, kind: str, lr: float, muon_lr: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.95)
+    module: nn.Module, kind: str, lr: float, muon_lr: float, weight_decay: float, betas: tuple[float, float] = BETAS
 ) -> list[torch.optim.Optimizer]:
     """Optimizers that together hold every parameter once; each group remembers its peak rate as `peak`.
 
@@ -129,7 +132,9 @@ def make(
         {"params": [named[n] for n in by_adam], "weight_decay": weight_decay},
         {"params": [named[n] for n in parts.plain], "weight_decay": 0.0},
     ]
-    optimizers = [torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=betas)] if by_adam or parts.plain else []
+    groups = [g for g in groups if g["params"]]
+    fused = True if groups and groups[0]["params"][0].is_cuda else None
+    optimizers = [torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused)] if groups else []
     if kind == "muon" and parts.matrices:
         optimizers.append(Muon([named[n] for n in parts.matrices], lr=muon_lr, weight_decay=weight_decay))
     for group in (g for optimizer in optimizers for g in optimizer.param_groups):
@@ -157,8 +162,9 @@ class Average:
     def update(self, module: nn.Module, step: int) -> None:
         """Take in the weights after step number `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, tensor in module.state_dict().items():
-            if tensor.is_floating_point():
-                self.tensors[name].lerp_(tensor, 1 - decay)
-            else:
-                self.tensors[name].copy_(tensor)
+        pairs = [(self.tensors[name], tensor) for name, tensor in module.state_dict().items()]
+        floats = [pair for pair in pairs if pair[1].is_floating_point()]
+        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), 1 - decay)
+        for own, tensor in pairs:
+            if not tensor.is_floating_point():
+                own.copy_(tensor)

@@ -25,12 +25,13 @@ class RunState:
     """A module in training.
 
     Attributes:
+        companion: what changes beside it (an adversary, a pool of rollouts): `state()` gives tensors, `restore` takes them.
         step: updates made.
         seconds: training time so far, over all restarts.
     """
 
-    def __init__(self, module: nn.Module, average: Average, optimizers: list[torch.optim.Optimizer]):
-        self.module, self.average, self.optimizers = module, average, optimizers
+    def __init__(self, module: nn.Module, average: Average, optimizers: list[torch.optim.Optimizer], companion: Any = None):
+        self.module, self.average, self.optimizers, self.companion = module, average, optimizers, companion
         self.step, self.seconds = 0, 0.0
 
     def save(self, path: str | os.PathLike, config: Mapping[str, Any]) -> None:
@@ -38,6 +39,8 @@ class RunState:
         tensors = {f"model/{name}": tensor for name, tensor in self.module.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
         tensors |= moments(self._owners())
+        if self.companion is not None:
+            tensors |= {f"companion/{name}": tensor for name, tensor in self.companion.state().items()}
         scalars = {"run": {"step": self.step, "seconds": self.seconds, "config": dict(config)}}
         checkpoint.write_tensors(path, tensors, scalars)
 
@@ -56,6 +59,8 @@ class RunState:
         for name, tensor in self.average.tensors.items():
             tensor.copy_(saved["average"][name])
         set_moments(self._owners(), saved.get("optimizer", {}))
+        if self.companion is not None:
+            self.companion.restore(saved.get("companion", {}))
         self.step, self.seconds = metadata["run"]["step"], metadata["run"]["seconds"]
 
     def _owners(self) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from worldgym import zoo
+from worldgym import rng, zoo
 from worldgym.errors import InputError
 from worldgym.files import sha256
 from worldgym.pretrain.clips import Clips
@@ -29,16 +29,25 @@ class Source:
 
     Attributes:
         clips: the store and its splits.
-        codes: (N, T, …) codes or latents of all its clips.
+        codes: (N, T, …) codes or latents of all its clips, on the device that trains.
+        actions: (N, T-1, A) int64, likewise.
     """
 
     clips: Clips
-    codes: np.ndarray
+    codes: torch.Tensor
+    actions: torch.Tensor
+
+    @classmethod
+    def of(cls, clips: Clips, codes: np.ndarray, device: torch.device) -> Source:
+        """A store and its codes, moved to where they are used."""
+        actions = torch.from_numpy(np.array(clips.store.actions, np.int64))
+        return cls(clips, torch.from_numpy(codes).to(device), actions.to(device))
 
     def cut(self, clips: np.ndarray, moments: np.ndarray, device: torch.device) -> Batch:
         """Codes (B, t, …) and actions (B, t-1, A) of clips (B,) at moments (B, t)."""
-        codes = torch.from_numpy(self.codes[clips[:, None], moments]).to(device)
-        return codes.float() if codes.is_floating_point() else codes.long(), self.clips.actions(clips, moments, device)
+        rows, columns = (torch.from_numpy(np.array(x)).to(device) for x in (clips[:, None], moments))
+        codes = self.codes[rows, columns]
+        return codes.float() if codes.is_floating_point() else codes.long(), self.actions[rows, columns[:, :-1]]
 
 
 class Windows:
@@ -60,7 +69,10 @@ class Windows:
         for clips in stores.values():
             if clips.origin["spec"] != self.clips.origin["spec"] or clips.picture != self.clips.picture:
                 raise InputError(f"the clips in {str(config.held)!r} (--held) have another action spec or size than --data")
-        self.sources = {n: Source(c, encoded(c.store, self.codec, digest, folder, device)) for n, c in stores.items()}
+        self.sources = {
+            name: Source.of(clips, encoded(clips.store, self.codec, digest, folder, device), device)
+            for name, clips in stores.items()
+        }
         self.origin = {**self.clips.origin, "codec": config.codec, "codec_sha256": digest}
         if config.held:
             self.origin["held_sha256"] = stores["held_"].store.sha256
@@ -70,27 +82,48 @@ class Windows:
 
         The last `held_share` of the rows, rounded, are windows of the clips of `--held`.
         """
-        config = self.config
-        length = schedule.window(share, config.window, self.longest, config.final_share)
-        rows = max(1, config.batch_frames // length)
-        held = round(rows * config.held_share) if config.held else 0
+        length = self.length(step, share)
+        return self._draw(self.config.seed, step, max(1, self.config.batch_frames // length), length)
+
+    def draw(self, name: str, step: int, rows: int, length: int) -> Batch:
+        """Other windows than any step's, under a name of their own, in mixed order: as `batch`."""
+        codes, actions = self._draw(rng.torch_seed(self.config.seed, name, step), 0, rows, length)
+        order = torch.from_numpy(rng.generator(self.config.seed, name, step).permutation(rows)).to(self.device)
+        return codes[order], actions[order]
+
+    def _draw(self, seed: int, step: int, rows: int, length: int) -> Batch:
+        held = round(rows * self.config.held_share) if self.config.held else 0
         counts = {"": rows - held, "held_": held}
         parts = [
-            source.cut(*source.clips.windows(config.seed, step, counts[name], length), self.device)
+            source.cut(*source.clips.windows(seed, step, counts[name], length), self.device)
             for name, source in self.sources.items()
             if counts[name]
         ]
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def scores(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> dict[str, float]:
-        """Mean of `loss(codes, actions)` over whole held-out clips: "loss", and "held_loss" where there is `--held`."""
-        return {f"{name}loss": self._mean(source, loss) for name, source in self.sources.items()}
+        """Mean of `loss(codes, actions)` over whole held-out clips: "loss", and "held_loss" where there is `--held`.
+
+        "action_ratio" is the loss with the actions of other clips over the loss: 1 says that actions are not looked at.
+        """
+        scores = {f"{name}loss": self._mean(source, loss) for name, source in self.sources.items()}
+        others = self._mean(self.sources[""], lambda codes, actions: loss(codes, actions.roll(1, 0)))
+        return {**scores, "action_ratio": others / scores["loss"]}
 
     def _mean(self, source: Source, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
         clips, moments = source.clips.held_out(self.config.validate_frames // self.longest, self.longest)
         count = max(1, moments.size // self.config.batch_frames)  # pieces that cost as much as a step
         pieces = zip(np.array_split(clips, count), np.array_split(moments, count), strict=True)
         return sum(float(loss(*source.cut(*piece, self.device))) * len(piece[0]) for piece in pieces) / len(clips)
+
+    def length(self, step: int, share: float) -> int:
+        """Frames per window of a step."""
+        config = self.config
+        if not config.mixed:
+            return schedule.window(share, config.window, self.longest, config.final_share)
+        lengths, shares = zip(*config.mixed, strict=True)
+        drawn = rng.generator(config.seed, "length", step).choice(lengths, p=np.array(shares) / sum(shares))
+        return min(int(drawn), *(source.clips.length for source in self.sources.values()))
 
     @property
     def longest(self) -> int:

@@ -84,7 +84,8 @@ def _codec(config: ExportConfig, metadata: dict[str, Any]) -> dict[str, str]:
     if "codec" not in metadata:
         return {}
     bundled = config.codec or metadata["codec"]
-    path = zoo.locate(bundled)
+    path = config.zoo / f"{bundled}.safetensors"
+    path = path if path.is_file() else zoo.locate(bundled)
     if sha256(path) != metadata["codec_sha256"]:
         _same_network(zoo.locate(metadata["codec"]), path, metadata["codec_sha256"])
     if not (config.zoo / f"{bundled}.safetensors").is_file():

@@ -38,15 +38,17 @@ class Budget:
         return max(step, round(step * 60 * self.minutes / seconds)) if seconds > 0 else 1
 
 
-def learning_rate(share: float, warmup: float, final: float) -> float:
-    """Factor on the peak rate: linear from 0 to 1 over the share `warmup`, then half a cosine from 1 to `final`.
+def learning_rate(share: float, warmup: float, final: float, decay: float = 1.0) -> float:
+    """Factor on the peak rate: linear from 0 to 1 over the share `warmup`, 1, then half a cosine from 1 to `final`.
 
-    For share s > w: final + (1 - final) * (1 + cos(pi * (s - w) / (1 - w))) / 2.
+    The cosine begins at w = max(warmup, 1 - decay): final + (1 - final) * (1 + cos(pi * (s - w) / (1 - w))) / 2 at share s.
+    With `decay` below 1 a longer run is the same run up to the decay, so that any moment can become a finished model.
     """
     if share < warmup:
         return share / warmup
-    done = (share - warmup) / (1 - warmup) if warmup < 1 else 1.0
-    return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+    begin = max(warmup, 1 - decay)
+    done = (share - begin) / (1 - begin) if begin < 1 else 1.0
+    return final + (1 - final) * (1 + math.cos(math.pi * max(done, 0.0))) / 2
 
 
 def window(share: float, short: int, full: int, full_share: float) -> int:

@@ -9,9 +9,10 @@ from diffusion_toys import TINY, close, inputs, make
 from worldgym.actions import DOOM
 from worldgym.errors import InputError
 from worldgym.models.diffusion import flow
+from worldgym.models.diffusion.block import rotate, turns
 from worldgym.models.diffusion.clip_attention import attend_sight, beside, block_causal, clip_spans
 from worldgym.models.diffusion.clip_rollout import ClipRollout
-from worldgym.models.diffusion.frame_diffusion import PRESETS, FrameDiffusion, rope_angles, rotate, turns
+from worldgym.models.diffusion.frame_diffusion import PRESETS, FrameDiffusion
 from worldgym.rng import RowNoise
 
 
@@ -152,7 +153,7 @@ def test_position_angles_split_time_height_width(name: str):
 
 def test_rotation_keeps_length_and_sees_only_differences():
     """q(s) . k(t) depends on t - s alone: position (2, 5) gives what (0, 3) gives, (0, 2) something else."""
-    turn = turns(rope_angles(TINY)[:, 0])
+    turn = turns(FrameDiffusion(TINY).angles[:, 0])
     q, k = torch.randn(2, 1, 1, 1, 12, generator=torch.Generator().manual_seed(0))
 
     def product(s: int, t: int) -> torch.Tensor:

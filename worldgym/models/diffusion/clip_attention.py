@@ -1,7 +1,8 @@
 """Who sees whom in a video of clips: bidirectional inside a clip of c frames, causal over clips.
 
 - `clip_spans`: where clips begin and end.
-- `block_causal`, `beside`: the two layouts of a sequence. `attend_sight`: attention under a layout.
+- `block_causal`, `beside`: the two layouts of a sequence. `attend_sight`: attention under a layout. `Sighted`: the same for
+  all layers of a network, and in training on a GPU one fused kernel.
 
 A layout ("sight") lists blocks of query tokens and, for each, the stretches of key tokens it sees. Attention runs block by
 block, so no work is spent on pairs that a mask would throw away; on a CPU that is faster than one call with a mask.
@@ -9,10 +10,13 @@ block, so no work is spent on pairs that a mask would throw away; on a CPU that 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from worldgym.models.layers.attention import attention
 
@@ -57,3 +61,43 @@ def attend_sight(sight: Sight, layer: int, q: Tensor, k: Tensor, v: Tensor) -> T
 
     parts = [attention(q[:, :, rows], pick(k, columns), pick(v, columns)) for rows, columns in sight]
     return torch.cat(parts, dim=2)
+
+
+class Sighted:
+    """Attention under a layout, the same for every layer.
+
+    In training on a GPU it is one kernel that skips what nobody sees (FlexAttention, arXiv 2412.05496); a network's blocks
+    are compiled there, and so is it. Everywhere else it is `attend_sight`.
+
+    Args:
+        sight: who sees whom.
+        device: where the queries are.
+    """
+
+    def __init__(self, sight: Sight, device: torch.device):
+        self.sight = sight
+        fused = device.type == "cuda" and torch.is_grad_enabled()
+        rows = tuple((queries.stop, tuple((part.start, part.stop) for part in seen)) for queries, seen in sight)
+        self.mask = _block_mask(rows, device) if fused else None
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(B, heads, N, d) three times -> (B, heads, N, d)."""
+        if self.mask is None:
+            return attend_sight(self.sight, 0, q, k, v)
+        return flex_attention(q, k, v, block_mask=self.mask)
+
+
+@functools.lru_cache(maxsize=32)
+def _block_mask(rows: tuple[tuple[int, tuple[tuple[int, int], ...]], ...], device: torch.device) -> Any:
+    """The mask of a layout: each query token sees at most two stretches of keys."""
+    limits, start = [], 0
+    for stop, seen in rows:
+        (a, b), (c, d) = (*seen, (0, 0))[:2]
+        limits += [(a, b, c, d)] * (stop - start)
+        start = stop
+    a, b, c, d = torch.tensor(limits, device=device).unbind(1)
+
+    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return ((key >= a[query]) & (key < b[query])) | ((key >= c[query]) & (key < d[query]))
+
+    return create_block_mask(sees, None, None, len(limits), len(limits), device=str(device))

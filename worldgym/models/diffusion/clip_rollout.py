@@ -55,10 +55,11 @@ class ClipRollout:
         latents: (B, P, C, h, w) given frames.
         actions: (B, P-1, A) actions between them.
         max_frames: room to make, prefix included; the model's own maximum if not given.
+        graphs: capture each step's kernels on a GPU; worth it for a rollout that is stepped often.
     """
 
     @torch.no_grad()
-    def __init__(self, model: ClipModel, latents: Tensor, actions: Tensor, max_frames: int | None = None):
+    def __init__(self, model: ClipModel, latents: Tensor, actions: Tensor, max_frames: int | None = None, graphs: bool = True):
         config = model.config
         self.model, self.batch, self.frames = model, len(latents), latents.shape[1]
         self.max_frames = max_frames or config.max_frames
@@ -72,7 +73,7 @@ class ClipRollout:
             _compute_dtype(latents),
             latents.device,
         )
-        self._graph = GraphedStep(self._step)
+        self._graph = GraphedStep(self._step) if graphs and latents.is_cuda else None
         self._encode_prefix(latents, actions)
 
     def velocity(self, z: Tensor, sigma: Tensor | float, actions: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ class ClipRollout:
         sigma = flow.spread(sigma, z[:, :, 0, 0, 0]).expand(z.shape[:2])
         ids = self.model.action_ids(actions, first=False)
         start: int | Tensor = self.frames
-        if z.is_cuda:  # a captured graph needs its position on the device
+        if self._graph is not None:  # a captured graph needs its position on the device
             start = torch.tensor(start, device=z.device)
             return self._graph(z, sigma.contiguous(), ids, start)
         return self._step(z, sigma, ids, start)
@@ -106,7 +107,7 @@ class ClipRollout:
         other.model, other.batch, other.frames = self.model, self.batch * groups, self.frames
         other.max_frames = self.max_frames
         other._cache = self._cache.repeat(groups)
-        other._graph = GraphedStep(other._step)
+        other._graph = GraphedStep(other._step) if self._graph is not None else None
         return other
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The frame-diffusion world model: a block-causal diffusion transformer over latent frames, in one file.
+"""The frame-diffusion world model: a block-causal diffusion transformer over latent frames.
 
 NFD-style (Next-Frame Diffusion, arXiv 2506.01380; its code and weights were never published): every frame is a grid of tokens,
 attention is bidirectional inside a clip of c frames and causal over clips, rotary positions in three parts (time, height,
@@ -6,7 +6,7 @@ width), and the noise level and the action a_i that leads to frame x_i enter thr
 path of `flow.py`.
 
 - `DiffusionConfig`, `PRESETS`: sizes.
-- `Block`: attention and gated MLP. `FrameDiffusion`: the model; start reading at `_run`.
+- `FrameDiffusion`: the model; start reading at `_run`. Its blocks are in `block.py`.
 - `forward`: every frame at its own noise level. `velocities`: noisy copies beside a clean context, many in one pass; it is
   what `loss` trains and what reinforcement learning recomputes. `generate`: frames, clip by clip (`clip_rollout.py`).
 """
@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from worldgym import actions as action_specs
 from worldgym.errors import InputError
 from worldgym.models.diffusion import clip_rollout, flow
-from worldgym.models.diffusion.clip_attention import Span, attend_sight, beside, block_causal, clip_spans
+from worldgym.models.diffusion.block import Block, modulate, rope_angles, turns, zeros
+from worldgym.models.diffusion.clip_attention import Sighted, Span, attend_sight, beside, block_causal, clip_spans
 from worldgym.models.layers.attention import steady
 from worldgym.models.layers.shared_context import Runs
 from worldgym.rng import RowNoise
@@ -52,6 +53,8 @@ class DiffusionConfig:
         sigma_mean: mean of logit(sigma) in training; above 0, because with a clean context the noisy end decides what moves.
         sigma_std: its standard deviation; wide enough that sigma = 1, where sampling starts, is nearly met.
         context_noise: the largest noise level of a context frame in training; half of the context is clean.
+        shared: one adaLN table for all blocks, with an offset of its own for each (PixArt-alpha, arXiv 2310.00426): a third
+            fewer parameters.
     """
 
     channels: int = 16
@@ -68,6 +71,7 @@ class DiffusionConfig:
     sigma_mean: float = 0.5
     sigma_std: float = 1.2
     context_noise: float = 0.3
+    shared: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "grid", tuple(self.grid))  # JSON brings lists
@@ -88,70 +92,13 @@ class DiffusionConfig:
 PRESETS = {
     # for training on a CPU: three cells per token, so 28 tokens per frame instead of 84
     "nano": DiffusionConfig(patch=(1, 3)),
+    # 7.6 M parameters: what a GPU trains in minutes and a core plays at 9 frames per second
+    "play": DiffusionConfig(hidden=320, mlp=704, heads=5, layers=6, max_frames=64, patch=(1, 3), shared=True),
     "small": DiffusionConfig(hidden=384, mlp=1024, heads=6, layers=5),
     # NFD, table 5 (305.6 M and 772.3 M parameters here); one token per latent cell
     "310M": DiffusionConfig(hidden=1024, mlp=2730, heads=16, layers=16),
     "774M": DiffusionConfig(hidden=1536, mlp=4096, heads=24, layers=18),
 }
-
-
-def rope_angles(config: DiffusionConfig) -> Tensor:
-    """(max_frames, L, d/2) rotary angles: the pairs of a head are split between time, height and width."""
-    head_dim = config.hidden // config.heads
-    space = head_dim // 6  # pairs for height, and for width; time gets the rest
-    pairs = (head_dim // 2 - 2 * space, space, space)
-    sizes = (config.max_frames, *(cells // size for cells, size in zip(config.grid, config.patch, strict=True)))
-    axes = torch.meshgrid(*(torch.arange(size, dtype=torch.float32) for size in sizes), indexing="ij")
-    rates = (config.rope_theta ** (-torch.arange(n, dtype=torch.float32) / max(n, 1)) for n in pairs)
-    angles = [axis[..., None] * rate for axis, rate in zip(axes, rates, strict=True)]
-    return torch.cat(angles, dim=-1).flatten(1, 2)
-
-
-def turns(angles: Tensor) -> Tensor:
-    """Cosines and sines of (N, d/2) angles: (2, N, d/2), once for all layers."""
-    return torch.stack([angles.cos(), angles.sin()])
-
-
-def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Rotate pairs (i, i + d/2) of x (B, heads, N, d) by `turns` (2, N, d/2)."""
-    first, second = x.chunk(2, dim=-1)
-    cos, sin = turn
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """AdaLN: normalise without own parameters, then scale and shift; x (B, F, L, D), shift and scale (B, F, 1, D)."""
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
-
-
-class Block(nn.Module):
-    """A transformer block with adaLN-zero (DiT, arXiv 2212.09748): at the start of training it is the identity."""
-
-    def __init__(self, hidden: int, mlp: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.q_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
-        self.k_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
-        self.out = nn.Linear(hidden, hidden, bias=False)
-        self.gate_up = nn.Linear(hidden, 2 * mlp, bias=False)
-        self.down = nn.Linear(mlp, hidden, bias=False)
-        self.modulation = _zeros(nn.Linear(hidden, 6 * hidden))
-
-    def forward(self, x: Tensor, condition: Tensor, turn: Tensor, attend: Callable[..., Tensor]) -> Tensor:
-        """x (B, F, L, D), condition (B, F, D), turn (2, F L, d/2); `attend(q, k, v)` knows who sees whom."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = steady(self.modulation, condition)[:, :, None].chunk(6, dim=-1)
-        x = torch.addcmul(x, gate_a, self._attention(modulate(x, shift_a, scale_a), turn, attend))
-        gate, up = self.gate_up(modulate(x, shift_m, scale_m)).chunk(2, dim=-1)
-        return torch.addcmul(x, gate_m, self.down(F.silu(gate) * up))
-
-    def _attention(self, x: Tensor, turn: Tensor, attend: Callable[..., Tensor]) -> Tensor:
-        heads = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.heads, -1))
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
-        # float32 under autocast: small rotations of late frames would be lost in bf16
-        q, k = rotate(self.q_norm(q.float()), turn).to(v.dtype), rotate(self.k_norm(k.float()), turn).to(v.dtype)
-        mixed = attend(q, k, v).transpose(1, 2).flatten(2)
-        return self.out(mixed).unflatten(1, x.shape[1:3])
 
 
 class FrameDiffusion(nn.Module):
@@ -167,12 +114,17 @@ class FrameDiffusion(nn.Module):
         sizes = action_specs.spec(config.spec).sizes
         self.action = nn.Embedding(sum(sizes) + 1, config.hidden)  # last row: "no action", for frame 0
         nn.init.normal_(self.action.weight, std=len(sizes) ** -0.5)  # the sum over columns has unit variance
-        self.blocks = nn.ModuleList(Block(config.hidden, config.mlp, config.heads) for _ in range(config.layers))
-        self.modulation = _zeros(nn.Linear(config.hidden, 2 * config.hidden))
-        self.head = _zeros(nn.Linear(config.hidden, cell))
+        blocks = (Block(config.hidden, config.mlp, config.heads, config.shared) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(blocks)
+        if config.shared:
+            self.table = zeros(nn.Linear(config.hidden, 6 * config.hidden))
+        self.modulation = zeros(nn.Linear(config.hidden, 2 * config.hidden))
+        self.head = zeros(nn.Linear(config.hidden, cell))
         offsets = torch.tensor([0, *sizes[:-1]]).cumsum(0)
         self.register_buffer("offsets", offsets, persistent=False)
-        self.register_buffer("angles", rope_angles(config), persistent=False)
+        tokens = (cells // size for cells, size in zip(config.grid, config.patch, strict=True))
+        angles = rope_angles(config.hidden // config.heads, (config.max_frames, *tokens), config.rope_theta)
+        self.register_buffer("angles", angles, persistent=False)
 
     @classmethod
     def from_config(cls, values: dict) -> FrameDiffusion:
@@ -192,8 +144,10 @@ class FrameDiffusion(nn.Module):
         x = self.embed(self._patches(latents)) + self.place
         condition = F.silu(steady(self.time, _sinusoid(sigma)) + self.action(ids).sum(dim=-2))
         turn = turns(self.angles[frames].flatten(0, 1))
+        led = steady(self.table, condition) if self.config.shared else condition
         for layer, block in enumerate(self.blocks):
-            x = block(x, condition, turn, functools.partial(attend, layer))
+            # the very same callable for all layers where it can be: blocks are compiled once
+            x = block(x, led, turn, attend if isinstance(attend, Sighted) else functools.partial(attend, layer))
         shift, scale = steady(self.modulation, condition)[:, :, None].chunk(2, dim=-1)
         return self._cells(self.head(modulate(x, shift, scale)).float())
 
@@ -265,11 +219,13 @@ class FrameDiffusion(nn.Module):
             torch.cat([context_sigma, sigma], dim=1),
             self.action_ids(actions)[:, positions],
             positions,
-            functools.partial(attend_sight, sight),
+            Sighted(sight, clean.device),
         )
         return out[:, context:]
 
-    def loss(self, latents: Tensor, actions: Tensor, generator: torch.Generator, copies: int = 2) -> Tensor:
+    def loss(
+        self, latents: Tensor, actions: Tensor, generator: torch.Generator, copies: int = 2, seen: Tensor | None = None
+    ) -> Tensor:
         """Flow-matching loss E |v - (eps - x0)|^2 of all clips after the first, each given its true past.
 
         Teacher forcing with a shared context: the context is encoded once (half of its frames clean, the others at up to
@@ -284,6 +240,7 @@ class FrameDiffusion(nn.Module):
             actions: (B, T-1, A).
             generator: on the latents' device.
             copies: noisy copies of every clip.
+            seen: (B, T, C, h, w) what the context shows, the model's own video for instance; None shows the true latents.
         """
         if latents.shape[1] < 2:
             raise InputError("the diffusion loss needs at least 2 frames: one to start from and one to predict")
@@ -294,7 +251,8 @@ class FrameDiffusion(nn.Module):
         sigma = sigma.repeat_interleave(lengths, dim=1)
         target = latents[:, frames]
         eps = torch.randn(target.shape, generator=generator, device=target.device)
-        context, context_sigma = self._noisy_context(latents[:, : spans[-1][0]], generator)
+        shown = latents if seen is None else seen
+        context, context_sigma = self._noisy_context(shown[:, : spans[-1][0]], generator)
         noisy = flow.noised(target, eps, sigma)
         v = self.velocities(context, noisy, sigma, actions, spans, context_sigma)
         return F.mse_loss(v, flow.velocity(target, eps))
@@ -387,9 +345,3 @@ def _sinusoid(sigma: Tensor, width: int = 256) -> Tensor:
     rates = torch.exp(-math.log(1e4) * torch.arange(width // 2, device=sigma.device) / (width // 2))
     angles = 1000 * sigma[..., None] * rates
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
-
-
-def _zeros(linear: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear

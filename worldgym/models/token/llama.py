@@ -13,6 +13,7 @@ import dataclasses
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from worldgym.models.layers.attention import attention
 from worldgym.models.layers.kv_cache import KVCache
@@ -26,14 +27,15 @@ class Place:
         cos, sin: (n, 1, head_dim / 2) rotary factors of their positions.
         start: first position, an integer, or a 0-dim tensor on the device.
         cache: keys and values of earlier tokens, or None.
-        mask: (n, keys) bool, which keys each token reads; None means causal among the new tokens themselves.
+        mask: (n, keys) bool, which keys each token reads, or FlexAttention's block mask of the same; None means causal among
+            the new tokens themselves.
     """
 
     cos: Tensor
     sin: Tensor
     start: int | Tensor = 0
     cache: KVCache | None = None
-    mask: Tensor | None = None
+    mask: Tensor | BlockMask | None = None
 
 
 def rotate(x: Tensor, place: Place) -> Tensor:
@@ -43,25 +45,27 @@ def rotate(x: Tensor, place: Place) -> Tensor:
     return torch.cat([left * cos - right * sin, right * cos + left * sin], -1).type_as(x)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | BlockMask | None) -> Tensor:
     """Grouped-query attention; query head h reads key/value head h // (heads / kv_heads).
 
     Args:
         q: (B, heads, n, head_dim).
         k: (B, kv_heads, keys, head_dim).
         v: (B, kv_heads, keys, head_dim).
-        mask: (n, keys) bool; None: causal for n > 1, everything for n = 1.
+        mask: (n, keys) bool or a block mask; None: causal for n > 1, everything for n = 1.
 
     Returns:
         (B, heads, n, head_dim).
     """
     n, groups = q.shape[2], q.shape[1] // k.shape[1]
+    if isinstance(mask, BlockMask):
+        return flex_attention(q, k, v, block_mask=mask, enable_gqa=groups > 1)
     if mask is None and n > 1:
         return attention(q, k, v, is_causal=True, enable_gqa=groups > 1)
     # heads that share keys become rows of one head: the cache is read once, not once per query head
     rows = q.reshape(q.shape[0], k.shape[1], groups * n, q.shape[3])
     mask = mask.repeat(groups, 1) if mask is not None else None
-    return attention(rows, k, v, attn_mask=mask).view_as(q)
+    return attention(rows, k, v, attn_mask=mask).reshape(q.shape)
 
 
 class Attention(nn.Module):

@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from worldgym.errors import InputError
 from worldgym.models.layers.kv_cache import KVCache
@@ -102,8 +105,12 @@ def predictions(model: TokenModel, codes: Tensor, actions: Tensor, schedule: Cod
     tokens = _inputs(model, codes, actions, schedule, prefix)[:, :-1]
     order = torch.tensor(_orders(model, schedule, prefix, codes.shape[1])[:-1])
     places = torch.arange(len(order))
-    mask, zeros = _sight(order, places, schedule.zeros)
-    hidden = _run(model, tokens, places.to(codes.device), mask.to(codes.device), _NoCache(zeros))
+    if codes.is_cuda and torch.is_grad_enabled() and not schedule.zeros:  # training: one kernel that skips what nobody sees
+        mask, zeros = _block_mask(tuple(order.tolist()), codes.device), 0
+    else:
+        mask, zeros = _sight(order, places, schedule.zeros)
+        mask = mask.to(codes.device)
+    hidden = _run(model, tokens, places.to(codes.device), mask, _NoCache(zeros) if zeros else None)
     length, stride = model.config.codes_per_frame, model.config.stride
     frames = hidden[:, prefix * stride - 1 :].unfold(1, length, stride).transpose(-1, -2)
     return model.code_logits(frames)
@@ -174,13 +181,26 @@ class _Scattered(_NoCache):
         return super().write(layer, keys[:, :, :stop], values[:, :, :stop], start)
 
 
-def _run(model: TokenModel, tokens: Tensor, places: Tensor, mask: Tensor, cache: _NoCache, stop: int = 0) -> Tensor:
+@functools.lru_cache(maxsize=8)
+def _block_mask(order: tuple[int, ...], device: torch.device) -> BlockMask:
+    """`_sight` of a whole sequence without zero keys, as a block mask of FlexAttention."""
+    entered = torch.tensor(order, device=device)
+
+    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (entered[key] <= entered[query])
+
+    return create_block_mask(sees, None, None, len(order), len(order), device=str(device))
+
+
+def _run(
+    model: TokenModel, tokens: Tensor, places: Tensor, mask: Tensor | BlockMask, cache: _NoCache | None, stop: int = 0
+) -> Tensor:
     """(B, n) ids at `places` (n,) -> (B, n, hidden); `mask` (n, keys) says which places each token sees."""
     body = model.model
     place = Place(body.cos[places], body.sin[places], (places, stop), cache, mask)
     x = body.embed_tokens(tokens)
     for index, layer in enumerate(body.layers):
-        x = layer(x, place, index)
+        x = layer(x, place, index if cache is not None else 0)  # the number is the cache's; blocks are compiled once for all
     return body.norm(x)
 
 
