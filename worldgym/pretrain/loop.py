@@ -2,8 +2,9 @@
 
 - `train(task, config, command)`: from nothing or a checkpoint to model.safetensors and model.json.
 
-Files of a run: run.safetensors (everything that changes), model.safetensors (averaged weights), model.json (its card),
-log.jsonl (numbers over time), tensorboard/.
+Files of a run: run.safetensors (everything that changes), latest.safetensors (the averaged weights of that moment in half
+precision, a model that can be loaded), at the end model.safetensors (averaged weights) and model.json (its card); log.jsonl
+(numbers over time), tensorboard/.
 """
 
 from __future__ import annotations
@@ -139,6 +140,8 @@ def _finish(task: Task, config: RunConfig, run: RunState, report: Report, comman
 
 def _save(task: Task, config: RunConfig, run: RunState) -> None:
     run.save(config.out / "run.safetensors", {**config.fixed(), **task.origin})
+    latest = config.out / "latest.safetensors"
+    checkpoint.save(latest, run.module, task.kind, task.origin, tensors=run.average.tensors, half=True)
 
 
 def _finite(loss: torch.Tensor, step: int) -> float:
