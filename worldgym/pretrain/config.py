@@ -95,7 +95,7 @@ class RunConfig:
     def fixed(self) -> dict[str, Any]:
         """JSON of what must not change when the run is resumed; the budget's kind is part of it."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in FREE}
-        values["override"] = list(self.override)
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}  # as JSON brings them back
         return {**values, "learner": self.learner, "budget": "steps" if self.steps is not None else "minutes"}
 
 

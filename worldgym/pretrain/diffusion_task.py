@@ -13,7 +13,7 @@ from worldgym.models.diffusion.frame_diffusion import PRESETS, FrameDiffusion
 from worldgym.pretrain.config import DiffusionRunConfig
 from worldgym.pretrain.networks import configure
 from worldgym.pretrain.own_rollouts import OwnRollouts
-from worldgym.pretrain.windows import Windows
+from worldgym.pretrain.windows import Loss, Windows
 
 
 class DiffusionTask:
@@ -46,8 +46,12 @@ class DiffusionTask:
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Mean squared error of the velocity over whole held-out clips; the same noise at every validation."""
-        noise = self._noise("validation")
-        return self.windows.scores(lambda latents, actions: module.loss(latents, actions, noise))
+
+        def fresh() -> Loss:
+            noise = self._noise("validation")
+            return lambda latents, actions: module.loss(latents, actions, noise)
+
+        return self.windows.scores(fresh)
 
     def _noise(self, *names: object) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(rng.torch_seed(self.config.seed, *names))

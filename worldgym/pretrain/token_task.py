@@ -49,7 +49,7 @@ class TokenTask:
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Cross-entropy in nats per code over whole held-out clips (teacher forcing)."""
-        return self.windows.scores(lambda codes, actions: self._loss(module, codes, codes, actions))
+        return self.windows.scores(lambda: lambda codes, actions: self._loss(module, codes, codes, actions))
 
     def _loss(self, module: nn.Module, codes: torch.Tensor, shown: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of (B, T, L) true codes where the model reads the codes `shown`."""

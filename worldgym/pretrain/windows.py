@@ -21,6 +21,7 @@ from worldgym.pretrain.encoded import encoded
 from worldgym.runs import schedule
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of codes and actions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,16 +102,20 @@ class Windows:
         ]
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
-    def scores(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> dict[str, float]:
-        """Mean of `loss(codes, actions)` over whole held-out clips: "loss", and "held_loss" where there is `--held`.
+    def scores(self, fresh: Callable[[], Loss]) -> dict[str, float]:
+        """Mean of a loss over whole held-out clips: "loss", and "held_loss" where there is `--held`.
 
         "action_ratio" is the loss with the actions of other clips over the loss: 1 says that actions are not looked at.
+
+        Args:
+            fresh: gives a function of codes and actions; each one it gives draws the same noise.
         """
+        loss, other = fresh(), fresh()
         scores = {f"{name}loss": self._mean(source, loss) for name, source in self.sources.items()}
-        others = self._mean(self.sources[""], lambda codes, actions: loss(codes, actions.roll(1, 0)))
+        others = self._mean(self.sources[""], lambda codes, actions: other(codes, actions.roll(1, 0)))
         return {**scores, "action_ratio": others / scores["loss"]}
 
-    def _mean(self, source: Source, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
+    def _mean(self, source: Source, loss: Loss) -> float:
         clips, moments = source.clips.held_out(self.config.validate_frames // self.longest, self.longest)
         count = max(1, moments.size // self.config.batch_frames)  # pieces that cost as much as a step
         pieces = zip(np.array_split(clips, count), np.array_split(moments, count), strict=True)
