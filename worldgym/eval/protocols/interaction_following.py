@@ -134,17 +134,21 @@ class InteractionFollowing(ModelProtocol):
         quality = visual_quality(self._qualities(frames[:, first:]))
         measured = []
         for task, clip, value in zip(tasks, frames, quality, strict=True):
-            asked = task.extra["donor"] if entrant.name == "shuffled" else task
             with torch.inference_mode():  # one by one, so that a batch equals its singles
                 motion = self.camera.motion(torch.from_numpy(np.ascontiguousarray(clip))[None].to(self.device))[0]
-            row: Row = {
-                "labels": " ".join(map(str, asked.extra["labels"])),
-                "clear": " ".join(map(str, asked.extra["clear"].astype(int))),
+            read: Row = {
                 "motion": rows.pack(motion[first - 1 :].cpu().numpy().ravel()),
                 "scores": {"visual_quality": rows.number(value)},
             }
-            measured.append({**row, "labels_from": asked.id} if asked is not task else row)
+            measured.append({**self.given(entrant.name, task), **read})
         return measured
+
+    def given(self, name: str, task: Question) -> Row:
+        """The camera labels that the clip is judged against, and in the shuffled row whose they are."""
+        asked = task.extra["donor"] if name == "shuffled" else task
+        given = {"labels": " ".join(map(str, asked.extra["labels"]))}
+        given["clear"] = " ".join(map(str, asked.extra["clear"].astype(int)))
+        return {**given, "labels_from": asked.id} if asked is not task else given
 
     def _qualities(self, frames: np.ndarray) -> np.ndarray:
         if self.frames_judge is None:

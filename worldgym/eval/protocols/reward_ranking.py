@@ -104,6 +104,10 @@ class RewardRanking(Protocol):
             raise unknown("reward", name, [*known, *BASELINES])
         return Entrant(name, "reward", known[name](bench), weights=entries.source_sha256(known[name]), source="reward")
 
+    def entrants_known(self) -> tuple[str, ...]:
+        """Rewards of the library and baselines."""
+        return (*bundled(), *BASELINES)
+
     def answer(self, entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> Answers:
         """The reward of every version of every task, clip by clip: no neighbour can change a row."""
         return Answers([self._row(entrant, task, seed) for task, seed in zip(tasks, seeds, strict=True)], [None] * len(tasks))
