@@ -1,7 +1,8 @@
 """Check and build the leaderboard: `python -m worldgym.leaderboard {add,check,tables,build}`.
 
 python -m worldgym.leaderboard add results/action-following-doom-rooms-v1   copies result files to leaderboards/
-python -m worldgym.leaderboard check leaderboards/                            the gate of a pull request
+python -m worldgym.leaderboard check leaderboards/                            every file, each by itself
+python -m worldgym.leaderboard check leaderboards/ --changed-since main       the gate of a pull request
 python -m worldgym.leaderboard tables leaderboards/                           writes leaderboards/README.md
 python -m worldgym.leaderboard build leaderboards/ --out site                 writes the page
 """
@@ -9,13 +10,12 @@ python -m worldgym.leaderboard build leaderboards/ --out site                 wr
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from worldgym.errors import InputError, exit_with_sentence
+from worldgym.errors import exit_with_sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Add:
     """Folder of a run, as `python -m worldgym.eval --out` writes it."""
     to: str = "leaderboards"
     """The leaderboards' folder."""
+    replace: bool = False
+    """Write over results that are there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +36,17 @@ class Check:
 
     folder: tyro.conf.Positional[str] = "leaderboards"
     """The leaderboards' folder."""
-    sample: int = 0
-    """Clips per file that are made again from weights."""
+    sample: int | None = None
+    """Clips per file that are made again from weights; when not given none, and with --changed-since two of changed files."""
     device: str = "cpu"
     """Where."""
+    changed_since: str = ""
+    """Commit before the change under review: only what differs from it is looked at in depth."""
+    models: tuple[str, ...] = ()
+    """"entry=model" for entries that only you can make: a path, a folder of videos, or "package.module:Class", which then runs
+    in a process of its own."""
+    lists: bool = False
+    """Also print every entry's list (reproduced or reported), why, and what a reader should know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +55,8 @@ class Tables:
 
     folder: tyro.conf.Positional[str] = "leaderboards"
     """The leaderboards' folder."""
+    all_metrics: bool = False
+    """Print tables with secondary metrics, too, and write nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,29 +79,24 @@ Command = (
 
 def add(asked: Add) -> None:
     """Copy results and their clips."""
-    from worldgym.eval.results import schema
-    from worldgym.eval.results.record import slug
+    from worldgym.leaderboard.add import add as put
 
-    paths = sorted(Path(asked.run).glob("*/[0-9]*.json"))
-    if not paths:
-        raise InputError(f"{asked.run!r} holds no result files; name the folder of a run, as in results/<suite>")
-    for path in paths:
-        result = schema.read(path)
-        place = Path(asked.to, result["suite"]["name"], slug(result["entry"]["name"]))
-        place.mkdir(parents=True, exist_ok=True)
-        for file in (path, path.with_suffix(".webm")):
-            if file.is_file():
-                shutil.copyfile(file, place / f"{result['seed']}{file.suffix}")
-        print(place / f"{result['seed']}.json")
+    print("\n".join(map(str, put(Path(asked.run), Path(asked.to), asked.replace))))
 
 
 def check(asked: Check) -> None:
     """Print every problem."""
-    from worldgym.leaderboard.check import check as problems_of
-    from worldgym.leaderboard.entries import result_files
+    from worldgym.eval.running import processor
 
-    problems = problems_of(Path(asked.folder), asked.sample, asked.device)
-    print("\n".join(problems) or f"{len(result_files(Path(asked.folder)))} result files, nothing wrong")
+    processor.everywhere_the_same()
+    from worldgym.leaderboard import check as gate
+    from worldgym.leaderboard.entries import sorted_files
+
+    folder, named = Path(asked.folder), dict(text.partition("=")[::2] for text in asked.models)
+    problems = gate.check(folder, asked.sample, asked.device, asked.changed_since, named)
+    print("\n".join(problems) or f"{len(sorted_files(folder)[0])} result files, nothing wrong")
+    if asked.lists and not problems:
+        print("\n".join(gate.standings(folder)))
     raise SystemExit(1 if problems else 0)
 
 
@@ -101,7 +107,11 @@ def tables(asked: Tables) -> None:
     from worldgym.leaderboard.tables import markdown
 
     path = Path(asked.folder) / "README.md"
-    files.write_bytes(path, markdown(entries.load(Path(asked.folder))).encode())
+    text = markdown(entries.load(Path(asked.folder)), asked.all_metrics)
+    if asked.all_metrics:
+        print(text)
+        return
+    files.write_bytes(path, text.encode())
     print(path)
 
 

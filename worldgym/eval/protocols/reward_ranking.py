@@ -64,6 +64,7 @@ class RewardRanking(Protocol):
     Options = Options
     entrants = "reward"
     references = ()
+    ceilings = ("truth-aware",)
     metrics = {
         "wrong_actions": Metric(
             "higher", "Pairs of versions with different numbers of wrong actions that are ranked right; chance .5.", True

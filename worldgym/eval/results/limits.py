@@ -1,6 +1,6 @@
 """What the rows of a suite can hold: labels that exist, as many as there are steps, and numbers that are numbers.
 
-- `problems(suite, rows)`: what cannot be, one short text each. `ranges()`: the range of every metric, as the schema declares it.
+- `problems(suite, rows)`: what cannot be, one short text each. `ranges()`: of every metric, as the schema declares them.
 
 The schema knows no suite, so that it cannot know how many labels a column has. A label beyond them would index, or size, an
 array.

@@ -1,7 +1,7 @@
 """One arithmetic on every x86-64 processor: `everywhere_the_same()` starts a program again with AVX2's instructions.
 
-Questions of the reward suite hold videos that a model makes, and those are compared bit for bit. A processor with AVX-512 rounds
-differently unless it is told not to, and it must be told before torch is loaded.
+Questions of the reward suite hold videos that a model makes, and those are compared bit for bit. A processor with AVX-512
+rounds differently unless it is told not to, and it must be told before torch is loaded.
 """
 
 from __future__ import annotations
