@@ -95,9 +95,8 @@ def write(asked: Arguments, judge: torch.nn.Module, scores: dict, seconds: float
     checkpoint.save(path, judge, "flow-trees")
     note = {
         "architecture": "Boosted trees (scikit-learn) on block motion, as arrays.",
-        "command": "python baselines/pretrain/second_judge.py " + " ".join(
-            f"--{key} {value}" for key, value in dataclasses.asdict(asked).items()
-        ),
+        "command": "python baselines/pretrain/second_judge.py "
+        + " ".join(f"--{key} {value}" for key, value in dataclasses.asdict(asked).items()),
         **{"commit": provenance.commit(), "hardware": provenance.processor(), "kind": "flow-trees", "world": "doom-rooms"},
         **{"config": dataclasses.asdict(judge.config), "name": f"doom-rooms/{path.stem}", "spec": "doom"},
         **{"parameters": judge.config.nodes, "minutes": round(seconds / 60, 2), "scores": scores},

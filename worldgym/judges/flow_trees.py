@@ -1,10 +1,10 @@
-"""A second opinion on actions: boosted trees on statistics of block motion. Nothing of it is a network, and it has no gradient.
+"""A second opinion on actions: boosted trees on statistics of block motion. It is no network and has no gradient.
 
 - `FlowTrees`: frames (B, T, H, W, 3) to labels of every action group. `features(frames)`: what the trees see.
 - `from_boosting(columns)`: the module that scikit-learn's fitted classifiers amount to.
 
-What a network reads from two grey levels of noise, these trees mostly do not; where the two judges part, somebody speaks to one
-of them. Camera columns are left at "no turn": the suites' F1 is over groups.
+What a network reads from two grey levels of noise, these trees mostly do not; where the two judges part, somebody speaks to
+one of them. Camera columns are left at "no turn": the suites' F1 is over groups.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class FlowTrees(nn.Module):
 def features(frames: Tensor) -> Tensor:
     """What the trees see of every step.
 
-    Displacements of blocks in three bands of the frame, what they leave unexplained, the change of every block's brightness, and
-    the same on a coarse grid for two steps before and after (zeros beyond the clip).
+    Displacements of blocks in three bands of the frame, what they leave unexplained, the change of every block's brightness,
+    and the same on a coarse grid for two steps before and after (zeros beyond the clip).
 
     Args:
         frames: (B, T, H, W, 3) uint8, H and W multiples of 8.
@@ -133,7 +133,7 @@ def from_boosting(columns: Mapping[str, Any], name: str = "doom") -> FlowTrees:
     """
     kept: dict[str, list] = {key: [] for key in (*ARRAYS, "start", "column", "label")}
     base, nodes, deepest = {}, 0, 0
-    for index, (column, fitted) in enumerate(columns.items()):
+    for index, fitted in enumerate(columns.values()):
         binary = len(fitted.classes_) == 2
         first = np.asarray(fitted._baseline_prediction).ravel()
         base[index] = {1: first[0]} if binary else dict(enumerate(first))
@@ -143,7 +143,9 @@ def from_boosting(columns: Mapping[str, Any], name: str = "doom") -> FlowTrees:
                 kept["start"].append(nodes)
                 kept["column"].append(index)
                 kept["label"].append(1 if binary else label)
-                for key, field in zip(ARRAYS, ("feature_idx", "num_threshold", "left", "right", "value", "is_leaf"), strict=True):
+                for key, field in zip(
+                    ARRAYS, ("feature_idx", "num_threshold", "left", "right", "value", "is_leaf"), strict=True
+                ):
                     kept[key].append(own[field])
                 nodes, deepest = nodes + len(own), max(deepest, int(own["depth"].max()))
     module = FlowTrees(FlowTreesConfig(name, tuple(columns), len(kept["start"]), nodes, deepest))

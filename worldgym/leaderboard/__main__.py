@@ -1,10 +1,11 @@
-"""Check and build the leaderboard: `python -m worldgym.leaderboard {add,check,tables,build}`.
+"""Check and build the leaderboard: `python -m worldgym.leaderboard {add,check,tables,build,round}`.
 
 python -m worldgym.leaderboard add results/action-following-doom-rooms-v1   copies result files to leaderboards/
 python -m worldgym.leaderboard check leaderboards/                            every file, each by itself
 python -m worldgym.leaderboard check leaderboards/ --changed-since main       the gate of a pull request
 python -m worldgym.leaderboard tables leaderboards/                           writes leaderboards/README.md
 python -m worldgym.leaderboard build leaderboards/ --out site                 writes the page
+python -m worldgym.leaderboard round rounds/1 --new --deadline …              a sealed round (docs/evaluation.md)
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Annotated
 
 import tyro
 
-from worldgym.errors import exit_with_sentence
+from worldgym.errors import InputError, exit_with_sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +70,40 @@ class Build:
     """Where the page goes."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """A sealed round: questions whose truth follows from a secret that is told after the deadline."""
+
+    folder: tyro.conf.Positional[str]
+    """Folder of the round."""
+    new: bool = False
+    """Make it: <folder>/public is to be published, <folder>/secret.json is not."""
+    enter: str | None = None
+    """Take an entrant of this name, before the deadline."""
+    reveal: bool = False
+    """After the deadline: score all entries and tell the secret."""
+    verify: bool = False
+    """Does the secret that was told belong to the round?"""
+    suite: str = "action-following-doom-rooms-v2"
+    """With --new: which suite."""
+    deadline: str = ""
+    """With --new: as 2027-01-31T12:00:00+00:00."""
+    clips: int | None = None
+    """With --new: how many questions; the suite's number when not given."""
+    judge: str | None = None
+    """With --new and --reveal: path of a private judge; only its hash is published."""
+    videos: str | None = None
+    """With --enter: folder of the answers, one video per question."""
+    device: str = "cpu"
+    """With --reveal: where judges run."""
+
+
 Command = (
     Annotated[Add, tyro.conf.subcommand("add")]
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Tables, tyro.conf.subcommand("tables")]
     | Annotated[Build, tyro.conf.subcommand("build")]
+    | Annotated[Round, tyro.conf.subcommand("round")]
 )
 
 
@@ -122,11 +152,29 @@ def build(asked: Build) -> None:
     print(site.build(entries.load(Path(asked.folder)), Path(asked.out)))
 
 
+def sealed_round(asked: Round) -> None:
+    """Exactly one of --new, --enter, --reveal and --verify."""
+    from worldgym.leaderboard import rounds
+
+    out = Path(asked.folder)
+    if sum((asked.new, asked.enter is not None, asked.reveal, asked.verify)) != 1:
+        raise InputError("say one of --new, --enter NAME --videos FOLDER, --reveal and --verify")
+    if asked.new:
+        print(f"publish {rounds.new(out, asked.suite, asked.deadline, asked.clips, asked.judge)}; keep {out / rounds.SECRET}")
+    elif asked.enter is not None:
+        print(rounds.enter(out, asked.enter, Path(asked.videos or "")))
+    elif asked.reveal:
+        for name, scored in rounds.reveal(out, asked.judge, asked.device).items():
+            print(f"{name}: " + ", ".join(f"{metric} {score['value']}" for metric, score in scored.items()))
+    else:
+        print(f"{len(rounds.verify(out))} questions follow from the secret that was told")
+
+
 @exit_with_sentence
 def main() -> None:
     """The program."""
     asked = tyro.cli(Command, prog="python -m worldgym.leaderboard", description=__doc__)
-    {Add: add, Check: check, Tables: tables, Build: build}[type(asked)](asked)
+    {Add: add, Check: check, Tables: tables, Build: build, Round: sealed_round}[type(asked)](asked)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 - `reencode(frames, seed)`: a clip shifted by part of a pixel, made smaller and larger again, with a little noise.
 
-Patterns of a few grey levels that speak to a judge alone mostly do not survive; what moves does. It is no secret, so a gradient
-can go through it: it makes an attack dearer, not impossible (docs/evaluation.md).
+Patterns of a few grey levels that speak to a judge alone mostly do not survive; what moves does. It is no secret, so a
+gradient can go through it: it makes an attack dearer, not impossible (docs/evaluation.md).
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from worldgym.errors import InputError
 from worldgym.eval.metrics.image_quality import qualities, visual_quality
 from worldgym.eval.metrics.interaction_following import PARTS, interaction_following, true_labels
+from worldgym.eval.metrics.reencoding import reencode
 from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.results import rows
@@ -26,7 +27,7 @@ from worldgym.eval.results import suite as suites
 from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.camera_labels import COLUMNS, Rules
-from worldgym.rng import generator
+from worldgym.rng import generator, torch_seed
 from worldgym.zoo import as_camera_judge
 
 LEAST = 2  # clips per cell, so that every clip has a donor
@@ -50,6 +51,8 @@ class Options:
     """Degrees per step above which it turns."""
     quality: str = ""
     """The held-out judge of frames, for visual_quality."""
+    reencode: bool = False
+    """The camera judge sees every clip through `worldgym.eval.metrics.reencoding`."""
 
     def __post_init__(self):
         if not len(self.horizons) == len(self.generated) == len(self.hold):
@@ -134,6 +137,8 @@ class InteractionFollowing(ModelProtocol):
         quality = visual_quality(self._qualities(frames[:, first:]))
         measured = []
         for task, clip, value in zip(tasks, frames, quality, strict=True):
+            if self.options.reencode:
+                clip = reencode(clip, torch_seed(0, task.id, "re-encoding"))
             with torch.inference_mode():  # one by one, so that a batch equals its singles
                 motion = self.camera.motion(torch.from_numpy(np.ascontiguousarray(clip))[None].to(self.device))[0]
             read: Row = {

@@ -18,7 +18,7 @@ from worldgym.eval.results import rows as row_values
 from worldgym.eval.results import schema
 from worldgym.eval.results.suite import Suite
 
-COLUMNS = ("given", "predicted")
+COLUMNS = ("given", "predicted", "second")
 LISTS = {"labels": 80, "clear": 1}  # key -> the largest value: 81 camera labels, and whether one is clear
 PACKED = ("features", "truth_features", "motion", "quality")
 MOST = 100_000  # numbers of one list
