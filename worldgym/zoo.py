@@ -23,6 +23,7 @@ from worldgym.judges import perceptual, vpt_idm
 from worldgym.judges.camera_motion import CameraMotion
 from worldgym.judges.camera_poses import CameraJudge, FromPoses
 from worldgym.judges.committee import committee
+from worldgym.judges.flow_trees import FlowTrees
 from worldgym.judges.inverse_dynamics import InverseDynamics
 from worldgym.judges.quality import Quality
 from worldgym.models.codecs.codec import FrameCodec, LatentCodec
@@ -44,6 +45,7 @@ CLASSES = {
     "camera-motion": CameraMotion,
     "quality": Quality,
     "vpt-idm": vpt_idm.VPTIDM,
+    "flow-trees": FlowTrees,
 }
 CODEC_OF = {"token": "frame-codec", "diffusion": "latent-codec"}
 SERVES_AS = {"vq-codec": "frame-codec"}  # another network for the same work

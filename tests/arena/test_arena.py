@@ -142,9 +142,77 @@ def test_bad_folders_and_votes_say_why(folders, tmp_path, monkeypatch, capsys):
     (tmp_path / "votes.jsonl").write_text('{"clip": "x"}\n')
     with pytest.raises(InputError, match="line 1 of .* is no vote"):
         Votes(tmp_path / "votes.jsonl").read()
-    (tmp_path / "votes.jsonl").write_text('{"clip": "x", "question": "actions", "answer": "b"}\n')
+    whose = pairs.sides(folders["a"], folders["b"])
+    (tmp_path / "votes.jsonl").unlink()
+    Votes(tmp_path / "votes.jsonl", whose).add("x", "actions", "b")
     arguments = [str(folders["a"]), str(folders["b"]), "--report", "--votes", str(tmp_path / "votes.jsonl")]
     monkeypatch.setattr(sys, "argv", ["arena", *arguments])
     __main__.main()
     assert "B wins 100%" in capsys.readouterr().out
     assert votes.QUESTIONS == ("actions", "quality")
+
+
+# --- whose votes, and what may happen to them -------------------------------------------------------------------------------
+
+
+def test_votes_say_whose_they_are(folders, tmp_path):
+    """The same file for another pair of models is refused, also when only one clip changed or the sides are swapped."""
+    path, whose = tmp_path / "votes.jsonl", pairs.sides(folders["a"], folders["b"])
+    Votes(path, whose).add("clip00", "quality", "a")
+    assert Votes(path, pairs.sides(folders["a"], folders["b"])).read() == {("clip00", "quality"): "a"}
+    for a, b in (("b", "a"), ("a", "truth")):
+        with pytest.raises(InputError, match="a vote between other clips"):
+            Votes(path, pairs.sides(folders[a], folders[b])).read()
+    np.save(folders["a"] / "clip00.npy", np.zeros((3, 8, 12, 3), np.uint8))
+    with pytest.raises(InputError, match="a vote between other clips"):
+        Votes(path, pairs.sides(folders["a"], folders["b"])).read()
+    path.write_text('{"clip": "clip00", "question": "quality", "answer": "a"}\n')
+    with pytest.raises(InputError, match="a vote between other clips"):
+        Votes(path, whose).read()
+
+
+@pytest.mark.parametrize("junk", [b'{"clip": "c1", "que', b"\xff\xfe\x00", b"", b"{", b"[" * 100_000])
+def test_a_line_that_was_cut_off_costs_itself_alone(tmp_path, junk):
+    """A kill in the middle of a line, bytes that are no text: votes before and after it count."""
+    path = tmp_path / "votes.jsonl"
+    stored = Votes(path)
+    stored.add("c0", "quality", "a")
+    with open(path, "ab") as file:
+        file.write(junk)
+    Votes(path).add("c2", "quality", "b")
+    assert stored.read() == {("c0", "quality"): "a", ("c2", "quality"): "b"} and stored.broken == bool(junk)
+
+
+def test_a_file_that_cannot_be_written_is_said(address):
+    url, arena = address
+    arena.votes.path.mkdir()
+    with pytest.raises(urllib.error.HTTPError) as error:
+        get(url + "/vote", b'{"pair": 1, "question": "quality", "side": "left"}')
+    assert error.value.code == 500 and b"could not be written" in error.value.read()
+    arena.votes.path.rmdir()
+    assert json.loads(get(url + "/vote", b'{"pair": 1, "question": "quality", "side": "left"}'))["pairs"] == 20
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "example.org"}, 403),  # a name that somebody points at this machine
+        ({"Host": "127.0.0.1"}, 403),
+        ({"Origin": "http://example.org"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "https://127.0.0.1:PORT"}, 403),
+        ({"Origin": "http://127.0.0.1:PORT"}, 200),
+        ({"Host": "localhost:PORT"}, 200),
+    ],
+)
+def test_only_the_page_itself_is_answered(address, headers, status):
+    url, _ = address
+    port = url.rpartition(":")[2]
+    headers = {key: value.replace("PORT", port) for key, value in headers.items()}
+    for path, content in (("/about", None), ("/vote", b'{"pair": 1, "question": "quality", "side": "left"}')):
+        request = urllib.request.Request(url + path, content, {"Content-Type": "application/json", **headers})
+        try:
+            found = urllib.request.urlopen(request).status
+        except urllib.error.HTTPError as error:
+            found = error.code
+        assert found == status

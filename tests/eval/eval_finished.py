@@ -45,6 +45,7 @@ def _toys_for_models():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "load", load)
+        patch.setattr(zoo, "names", lambda: sorted(MODELS))
         patch.setattr(entries, "weights", lambda name: hashlib.sha256(load(name) and name.encode()).hexdigest())
         patch.setattr(action_following, "record", record)
         patch.setattr(provenance, "commit", lambda: "a" * 40)

@@ -1,14 +1,18 @@
 """Ranks known on paper, the gate of a submission, and tables and page from result files alone."""
 
+import dataclasses
 import json
 import re
 import shutil
 import sys
 
+import numpy as np
 import pytest
+from eval_toys import SUITE as SUITE_OF_TOYS
 
 from worldgym.errors import InputError
 from worldgym.eval.results import record
+from worldgym.eval.results.answers import Metric, ScoredMetric
 from worldgym.leaderboard import __main__, entries, rank, site, tables
 from worldgym.leaderboard.check import check
 
@@ -19,14 +23,42 @@ def score(value, low=None, high=None):
     return {"value": value, "low": low, "high": high}
 
 
-def test_ranks_on_paper():
-    """[.7, .9] beats [.1, .3]; [.25, .75] overlaps both and ties with both; a hole has no rank."""
-    scores = [score(0.8, 0.7, 0.9), score(0.2, 0.1, 0.3), score(0.5, 0.25, 0.75), score(None)]
-    assert rank.ranks(scores, "higher") == [1, 2, 1, None]
-    assert rank.ranks(scores, "lower") == [2, 1, 1, None]
-    assert rank.order(scores, "higher") == [0, 2, 1, 3] and rank.order(scores, "lower") == [1, 2, 0, 3]
-    assert rank.ranks([score(2.0), score(1.0), score(2.0)], "higher") == [1, 3, 1]  # no intervals: values alone
-    assert rank.ranks([score(0.5, 0.4, 0.6), score(0.65, 0.6, 0.7)], "higher") == [1, 1]  # touching is overlapping
+class Plain:
+    """A protocol whose one metric is the mean of the rows' numbers."""
+
+    metrics = {"points": Metric("higher")}
+
+    def __init__(self, better="higher"):
+        self.metrics = {"points": Metric(better)}
+        self.suite = dataclasses.replace(SUITE_OF_TOYS, metrics=("points",))
+
+    def scores(self, rows, bootstrap):
+        return {"points": ScoredMetric(bootstrap.mean(np.array([row["points"] for row in rows], float)))}
+
+
+def candidate(points, seeds=(0,)):
+    rows = {seed: [{"points": value} for value in points] for seed in seeds}
+    return rank.Candidate(None if points is None else float(np.mean(points)), rows)
+
+
+def test_ranks_on_paper(monkeypatch):
+    """B is better than A by 1 on each of 20 clips whose own values spread over 100: single intervals overlap, the paired one
+    is exactly 1. C differs from B by +-5 in turns: no difference is shown."""
+    monkeypatch.setattr(rank.protocols, "load", lambda suite: Plain(better))
+    a = np.linspace(0, 100, 20)
+    c = a + 1 + np.where(np.arange(20) % 2, 5, -5) * 1.0
+    found = [candidate(a), candidate(a + 1), candidate(c), rank.Candidate(None, {0: [{"failure": "x"}]})]
+    better = "higher"
+    assert rank.ranks(found[:2], Plain()) == [2, 1]
+    assert rank.ranks(found, Plain()) == [3, 1, 1, None]
+    better = "lower"
+    assert rank.ranks(found[:2], Plain("lower")) == [1, 2]
+    other = [candidate(a, (0, 1)), candidate(a + 1, (1, 2))]  # seed 1 is what they share
+    better = "higher"
+    assert rank.ranks(other, Plain()) == [2, 1]
+    assert rank.ranks([candidate(a, (0,)), candidate(a + 1, (2,))], Plain()) == [1, 1]  # nothing is shared: nothing is shown
+    assert rank.order([0.8, 0.2, 0.5, None], "higher") == [0, 2, 1, 3]
+    assert rank.order([0.8, 0.2, 0.5, None], "lower") == [1, 2, 0, 3]
 
 
 def test_board_of_a_run(boards):
@@ -180,7 +212,7 @@ def test_tables_keep_their_columns(boards):
     text = tables.markdown(entries.load(nasty(boards)))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     columns = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-    assert len(rows) == 2 + 5 + len(NASTY) and len(columns) == 1
+    assert len(rows) == 2 + 5 + 2 + len(NASTY) and len(columns) == 1
     assert "<" not in re.sub(r"\\<|&lt;", "", text) and "(http://" not in text
 
 

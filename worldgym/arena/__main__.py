@@ -45,7 +45,8 @@ def main() -> None:
     asked = tyro.cli(Arguments, prog="python -m worldgym.arena", description=__doc__)
     from worldgym.arena import pairs, server, votes
 
-    a, b, stored = Path(asked.a), Path(asked.b), votes.Votes(Path(asked.votes))
+    a, b = Path(asked.a), Path(asked.b)
+    stored = votes.Votes(Path(asked.votes), pairs.sides(a, b))
     if not asked.report:
         beside = Path(asked.truth) if asked.truth else a.parent / "truth"
         folders = {"a": a, "b": b, **({"truth": beside} if beside.is_dir() else {})}
@@ -59,6 +60,8 @@ def main() -> None:
         finally:
             running.server_close()
     print(votes.table(votes.report(stored.read(), asked.seed), a.name, b.name))
+    if stored.broken:
+        print(f"{stored.broken} lines of {asked.votes!r} were cut off or are no text; they do not count")
 
 
 if __name__ == "__main__":

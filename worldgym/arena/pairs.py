@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from worldgym.arena.votes import Sides
 from worldgym.errors import InputError
+from worldgym.eval.protocols.videos import folder_sha256
 from worldgym.rng import generator
 
 
@@ -49,6 +51,18 @@ def pairs(a: Path, b: Path, seed: int = 0, count: int | None = None) -> list[Pai
     rng = generator(seed, "arena")
     order = rng.permutation(len(shared))[: len(shared) if count is None else count]
     return [Pair(shared[i], "ab"[int(side)]) for i, side in zip(order, rng.integers(2, size=len(order)), strict=True)]
+
+
+def sides(a: Path, b: Path) -> Sides:
+    """Whose clips they are: a hash over each side's.
+
+    Raises:
+        InputError: a folder is missing or holds no clip.
+    """
+    for folder in (a, b):
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {str(folder)!r}; make clips by python -m worldgym.eval --save-clips")
+    return Sides(folder_sha256(a), folder_sha256(b))
 
 
 def load(folder: Path, clip: str) -> np.ndarray:

@@ -70,8 +70,20 @@ def serve(arena: Arena, port: int = 0) -> ThreadingHTTPServer:
 class _Handler(BaseHTTPRequestHandler):
     arena: Arena
 
+    def _ours(self) -> bool:
+        """Is it this page that asks? Another page may send requests here, under another name of this machine or its own."""
+        port = self.server.server_address[1]
+        known = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        origin = self.headers.get("Origin")
+        right = self.headers.get("Host") in known and (origin is None or origin.removeprefix("http://") in known)
+        if not right:
+            self._send(403, "text/plain", b"this page answers itself only")
+        return right
+
     def do_GET(self) -> None:
         """The page, what it may know, or a clip."""
+        if not self._ours():
+            return
         parts = self.path.strip("/").split("/")
         try:
             if self.path == "/":
@@ -87,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A vote: {"pair": 3, "question": "actions", "side": "left"}. Only from the page itself."""
+        if not self._ours():
+            return
         try:
             length = int(self.headers.get("Content-Length", 0))
             if self.path != "/vote" or self.headers.get_content_type() != "application/json" or not 0 < length < LONGEST:
@@ -94,8 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
             vote = json.loads(self.rfile.read(length))
             self.arena.vote(self._number(str(vote["pair"])), vote["question"], vote["side"])
             self._send(200, "application/json", json.dumps(self.arena.about()).encode())
-        except (ValueError, KeyError, TypeError) as error:
-            self._send(400, "text/plain", f"no vote: {error}".encode())
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            self._send(400, "text/plain", f"no vote: {str(error)[:300]}".encode())
+        except OSError as error:
+            self._send(500, "text/plain", f"the vote could not be written: {error.strerror}".encode())
 
     def _number(self, text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < len(self.arena.pairs)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,43 +19,85 @@ QUESTIONS = ("actions", "quality")
 ANSWERS = ("a", "tie", "b")
 
 
-class Votes:
-    """A file of votes that only grows; a later vote on a pair and question replaces the earlier one when read."""
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """Whose clips were compared.
 
-    def __init__(self, path: Path):
-        self.path = path
+    Attributes:
+        a, b: sha256 over names and bytes of each side's clips.
+    """
+
+    a: str
+    b: str
+
+
+class Votes:
+    """A file of votes that only grows; a later vote on a pair and question replaces the earlier one when read.
+
+    Every line is on disk before the next is asked for. A line that a kill cut off, or that is no text, is passed over.
+
+    Args:
+        path: of the file.
+        sides: whose votes these are; lines that say otherwise are refused. None reads and writes lines that do not say.
+    """
+
+    def __init__(self, path: Path, sides: Sides | None = None):
+        self.path, self.sides = path, sides
+        self.broken = 0
 
     def add(self, clip: str, question: str, answer: str) -> None:
         """Append one vote.
 
         Raises:
             InputError: no such question or answer.
+            OSError: the file cannot be written.
         """
         _check(clip, question, answer)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"clip": clip, "question": question, "answer": answer}, sort_keys=True) + "\n")
+        vote = {"clip": clip, "question": question, "answer": answer, **(dataclasses.asdict(self.sides) if self.sides else {})}
+        with open(self.path, "ab") as file:
+            cut_off = file.tell() and not self._ends_a_line()
+            file.write((b"\n" if cut_off else b"") + json.dumps(vote, sort_keys=True).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _ends_a_line(self) -> bool:
+        with open(self.path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
 
     def read(self) -> dict[tuple[str, str], str]:
-        """(clip, question) -> answer.
+        """(clip, question) -> answer; `broken` counts the lines that were passed over.
 
         Raises:
-            InputError: a line is no vote.
+            InputError: a line is no vote, or one between other models.
         """
         found: dict[tuple[str, str], str] = {}
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        lines = self.path.read_bytes().splitlines() if self.path.is_file() else []
+        self.broken = 0
         for number, line in enumerate(lines, 1):
             try:
                 vote = json.loads(line)
-                _check(vote["clip"], vote["question"], vote["answer"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"line {number} of {str(self.path)!r} is no vote: {' '.join(str(error).split())}") from None
-            found[vote["clip"], vote["question"]] = vote["answer"]
+            except (ValueError, RecursionError):  # half a line, or no text
+                self.broken += bool(line.strip())
+                continue
+            found |= self._vote(vote, number)
         return found
+
+    def _vote(self, vote: Any, number: int) -> dict[tuple[str, str], str]:
+        where = f"line {number} of {str(self.path)!r}"
+        try:
+            _check(vote["clip"], vote["question"], vote["answer"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{where} is no vote: {' '.join(str(error).split())[:200]}") from None
+        if self.sides and (vote.get("a"), vote.get("b")) != (self.sides.a, self.sides.b):
+            raise InputError(f"{where} is a vote between other clips than these; give these another file by --votes")
+        return {(vote["clip"], vote["question"]): vote["answer"]}
 
 
 def _check(clip: Any, question: Any, answer: Any) -> None:
-    if not isinstance(clip, str) or question not in QUESTIONS or answer not in ANSWERS:
-        raise InputError(f"a vote is a clip, one of {QUESTIONS} and one of {ANSWERS}, not {clip!r}, {question!r}, {answer!r}")
+    if not (isinstance(clip, str) and question in QUESTIONS and answer in ANSWERS):
+        came = f"{str(clip)[:40]!r}, {str(question)[:40]!r}, {str(answer)[:40]!r}"
+        raise InputError(f"a vote is a clip, one of {QUESTIONS} and one of {ANSWERS}, not {came}")
 
 
 def report(votes: Mapping[tuple[str, str], str], seed: int = 0) -> dict[str, dict[str, Any]]:

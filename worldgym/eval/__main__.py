@@ -17,6 +17,7 @@ from __future__ import annotations
 import tyro
 
 from worldgym.errors import exit_with_sentence
+from worldgym.eval.running import processor
 from worldgym.eval.running.arguments import Job
 
 
@@ -25,6 +26,7 @@ def main() -> None:
     """The program."""
     asked = tyro.cli(Job, prog="python -m worldgym.eval", description=__doc__)
     if asked.verify:
+        processor.everywhere_the_same()
         from worldgym.eval.running import verify
 
         raise SystemExit(verify.main(asked))

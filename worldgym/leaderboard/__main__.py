@@ -1,15 +1,16 @@
-"""Check and build the leaderboard: `python -m worldgym.leaderboard {add,check,tables,build}`.
+"""Check and build the leaderboard: `python -m worldgym.leaderboard {add,check,tables,build,round}`.
 
 python -m worldgym.leaderboard add results/action-following-doom-rooms-v1   copies result files to leaderboards/
-python -m worldgym.leaderboard check leaderboards/                            the gate of a pull request
+python -m worldgym.leaderboard check leaderboards/                            every file, each by itself
+python -m worldgym.leaderboard check leaderboards/ --changed-since main       the gate of a pull request
 python -m worldgym.leaderboard tables leaderboards/                           writes leaderboards/README.md
 python -m worldgym.leaderboard build leaderboards/ --out site                 writes the page
+python -m worldgym.leaderboard round rounds/1 --new --deadline …              a sealed round (docs/evaluation.md)
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,8 @@ class Add:
     """Folder of a run, as `python -m worldgym.eval --out` writes it."""
     to: str = "leaderboards"
     """The leaderboards' folder."""
+    replace: bool = False
+    """Write over results that are there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +37,17 @@ class Check:
 
     folder: tyro.conf.Positional[str] = "leaderboards"
     """The leaderboards' folder."""
-    sample: int = 0
-    """Clips per file that are made again from weights."""
+    sample: int | None = None
+    """Clips per file that are made again from weights; when not given none, and with --changed-since two of changed files."""
     device: str = "cpu"
     """Where."""
+    changed_since: str = ""
+    """Commit before the change under review: only what differs from it is looked at in depth."""
+    models: tuple[str, ...] = ()
+    """"entry=model" for entries that only you can make: a path, a folder of videos, or "package.module:Class", which then runs
+    in a process of its own."""
+    lists: bool = False
+    """Also print every entry's list (reproduced or reported), why, and what a reader should know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +56,8 @@ class Tables:
 
     folder: tyro.conf.Positional[str] = "leaderboards"
     """The leaderboards' folder."""
+    all_metrics: bool = False
+    """Print tables with secondary metrics, too, and write nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,39 +70,63 @@ class Build:
     """Where the page goes."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """A sealed round: questions whose truth follows from a secret that is told after the deadline."""
+
+    folder: tyro.conf.Positional[str]
+    """Folder of the round."""
+    new: bool = False
+    """Make it: <folder>/public is to be published, <folder>/secret.json is not."""
+    enter: str | None = None
+    """Take an entrant of this name, before the deadline."""
+    reveal: bool = False
+    """After the deadline: score all entries and tell the secret."""
+    verify: bool = False
+    """Does the secret that was told belong to the round?"""
+    suite: str = "action-following-doom-rooms-v2"
+    """With --new: which suite."""
+    deadline: str = ""
+    """With --new: as 2027-01-31T12:00:00+00:00."""
+    clips: int | None = None
+    """With --new: how many questions; the suite's number when not given."""
+    judge: str | None = None
+    """With --new and --reveal: path of a private judge; only its hash is published."""
+    videos: str | None = None
+    """With --enter: folder of the answers, one video per question."""
+    device: str = "cpu"
+    """With --reveal: where judges run."""
+
+
 Command = (
     Annotated[Add, tyro.conf.subcommand("add")]
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Tables, tyro.conf.subcommand("tables")]
     | Annotated[Build, tyro.conf.subcommand("build")]
+    | Annotated[Round, tyro.conf.subcommand("round")]
 )
 
 
 def add(asked: Add) -> None:
     """Copy results and their clips."""
-    from worldgym.eval.results import schema
-    from worldgym.eval.results.record import slug
+    from worldgym.leaderboard.add import add as put
 
-    paths = sorted(Path(asked.run).glob("*/[0-9]*.json"))
-    if not paths:
-        raise InputError(f"{asked.run!r} holds no result files; name the folder of a run, as in results/<suite>")
-    for path in paths:
-        result = schema.read(path)
-        place = Path(asked.to, result["suite"]["name"], slug(result["entry"]["name"]))
-        place.mkdir(parents=True, exist_ok=True)
-        for file in (path, path.with_suffix(".webm")):
-            if file.is_file():
-                shutil.copyfile(file, place / f"{result['seed']}{file.suffix}")
-        print(place / f"{result['seed']}.json")
+    print("\n".join(map(str, put(Path(asked.run), Path(asked.to), asked.replace))))
 
 
 def check(asked: Check) -> None:
     """Print every problem."""
-    from worldgym.leaderboard.check import check as problems_of
-    from worldgym.leaderboard.entries import result_files
+    from worldgym.eval.running import processor
 
-    problems = problems_of(Path(asked.folder), asked.sample, asked.device)
-    print("\n".join(problems) or f"{len(result_files(Path(asked.folder)))} result files, nothing wrong")
+    processor.everywhere_the_same()
+    from worldgym.leaderboard import check as gate
+    from worldgym.leaderboard.entries import sorted_files
+
+    folder, named = Path(asked.folder), dict(text.partition("=")[::2] for text in asked.models)
+    problems = gate.check(folder, asked.sample, asked.device, asked.changed_since, named)
+    print("\n".join(problems) or f"{len(sorted_files(folder)[0])} result files, nothing wrong")
+    if asked.lists and not problems:
+        print("\n".join(gate.standings(folder)))
     raise SystemExit(1 if problems else 0)
 
 
@@ -101,7 +137,11 @@ def tables(asked: Tables) -> None:
     from worldgym.leaderboard.tables import markdown
 
     path = Path(asked.folder) / "README.md"
-    files.write_bytes(path, markdown(entries.load(Path(asked.folder))).encode())
+    text = markdown(entries.load(Path(asked.folder)), asked.all_metrics)
+    if asked.all_metrics:
+        print(text)
+        return
+    files.write_bytes(path, text.encode())
     print(path)
 
 
@@ -112,11 +152,29 @@ def build(asked: Build) -> None:
     print(site.build(entries.load(Path(asked.folder)), Path(asked.out)))
 
 
+def sealed_round(asked: Round) -> None:
+    """Exactly one of --new, --enter, --reveal and --verify."""
+    from worldgym.leaderboard import rounds
+
+    out = Path(asked.folder)
+    if sum((asked.new, asked.enter is not None, asked.reveal, asked.verify)) != 1:
+        raise InputError("say one of --new, --enter NAME --videos FOLDER, --reveal and --verify")
+    if asked.new:
+        print(f"publish {rounds.new(out, asked.suite, asked.deadline, asked.clips, asked.judge)}; keep {out / rounds.SECRET}")
+    elif asked.enter is not None:
+        print(rounds.enter(out, asked.enter, Path(asked.videos or "")))
+    elif asked.reveal:
+        for name, scored in rounds.reveal(out, asked.judge, asked.device).items():
+            print(f"{name}: " + ", ".join(f"{metric} {score['value']}" for metric, score in scored.items()))
+    else:
+        print(f"{len(rounds.verify(out))} questions follow from the secret that was told")
+
+
 @exit_with_sentence
 def main() -> None:
     """The program."""
     asked = tyro.cli(Command, prog="python -m worldgym.leaderboard", description=__doc__)
-    {Add: add, Check: check, Tables: tables, Build: build}[type(asked)](asked)
+    {Add: add, Check: check, Tables: tables, Build: build, Round: sealed_round}[type(asked)](asked)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Result files of one folder, put together: `<folder>/<suite>/<entry>/<seed>.json`.
 
 - `load(folder)`: one `Board` per suite. `Entry`: one entry with all of its seeds.
+- `sorted_files(folder)`: result files, and what is wrong with those that lie elsewhere.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,8 @@ from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import schema, scores
 from worldgym.eval.results import suite as suites
 from worldgym.eval.results.record import slug
+from worldgym.leaderboard import lists
+from worldgym.leaderboard.about import ABOUT, about
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,6 +34,9 @@ class Entry:
         results: seed -> result file.
         scores: metric -> JSON values over all seeds, every resample stratified over seeds.
         films: seed -> WebM with the shown clips, where there is one.
+        standing: its list, and why.
+        about: parameters, training data, licence, link, where they are known.
+        flags: what a reader should know, one sentence each.
     """
 
     name: str
@@ -38,6 +45,9 @@ class Entry:
     results: Mapping[int, Mapping[str, Any]]
     scores: Mapping[str, Any]
     films: Mapping[int, Path]
+    standing: lists.Standing
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    flags: Sequence[str] = ()
 
     @property
     def failed(self) -> int:
@@ -47,7 +57,20 @@ class Entry:
     @property
     def is_reference(self) -> bool:
         """Truth and the like: shown, not ranked."""
-        return next(iter(self.results.values()))["entry"]["source"] == "reference"
+        return self.standing.list == lists.REFERENCE
+
+    @functools.cached_property
+    def date(self) -> str:
+        """The day of its last seed, as far as the files say."""
+        days = [str(result["time"].get("started", ""))[:10] for result in self.results.values()]
+        return max((day for day in days if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", day)), default="")
+
+    @property
+    def seconds_per_clip(self) -> float | None:
+        """Mean over seeds, on whatever hardware each ran; of a reward, all versions of a clip."""
+        spent = [(r["time"].get("entry_s"), r["clips"]["count"]) for r in self.results.values()]
+        known = [s / n for s, n in spent if isinstance(s, float) and n]  # the schema leaves "time" open
+        return round(sum(known) / len(known), 4) if known else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,14 +92,30 @@ def result_files(folder: Path) -> list[Path]:
     Raises:
         InputError: there is no such folder, or a file lies elsewhere or is a link.
     """
+    found, problems = sorted_files(folder)
+    if problems:
+        raise InputError(problems[0])
+    return found
+
+
+def sorted_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Result files below a folder, and one sentence for each .json that lies elsewhere or is a link.
+
+    Raises:
+        InputError: there is no such folder.
+    """
     if not folder.is_dir():
         raise InputError(f"there is no folder {str(folder)!r} with result files")
-    found = sorted(folder.rglob("*.json"))
-    for path in found:
+    right, problems = [], []
+    for path in sorted(folder.rglob("*.json")):
         parts = path.relative_to(folder).parts
-        if len(parts) != 3 or not re.fullmatch(r"[0-9]{1,16}\.json", parts[2]) or path.is_symlink():
-            raise InputError(f"{str(path)!r} is not in its place, which is <suite>/<entry>/<seed>.json under {str(folder)!r}")
-    return found
+        placed = len(parts) == 3 and re.fullmatch(r"[0-9]{1,16}\.json", parts[2]) and not path.is_symlink()
+        if placed:
+            right.append(path)
+        elif len(parts) != 3 or parts[2] != ABOUT or path.is_symlink():
+            place = f"<suite>/<entry>/<seed>.json under {str(folder)!r}"
+            problems.append(f"{str(path)!r} is not in its place, which is {place}")
+    return right, problems
 
 
 def load(folder: Path) -> list[Board]:
@@ -103,7 +142,18 @@ def check_place(path: Path, result: Mapping[str, Any]) -> None:
 
 def _board(name: str, found: Mapping[str, Mapping[int, dict]], folder: Path) -> Board:
     protocol = protocols.load(suites.load(name))
-    return Board(protocol, [_entry(protocol, results, folder / place) for place, results in sorted(found.items())])
+    return Board(protocol, _flagged([_entry(protocol, results, folder / place) for place, results in sorted(found.items())]))
+
+
+def _flagged(found: Sequence[Entry]) -> list[Entry]:
+    """With flags, which need the references beside an entry."""
+    scores_of = {entry.name: entry.scores for entry in found if entry.is_reference or entry.name == "last-frame"}
+
+    def flags(entry: Entry) -> list[str]:
+        first = next(iter(entry.results.values()))["entry"]
+        return lists.flags(entry.scores, first, scores_of.get("truth"), scores_of.get("last-frame"))
+
+    return [entry if entry.is_reference else dataclasses.replace(entry, flags=flags(entry)) for entry in found]
 
 
 def _entry(protocol: Protocol, results: Mapping[int, dict], folder: Path) -> Entry:
@@ -120,4 +170,5 @@ def _entry(protocol: Protocol, results: Mapping[int, dict], folder: Path) -> Ent
     entry = first["entry"]
     if entry["source"] == "reference" and entry["name"] not in protocol.references:
         raise InputError(f"{str(folder)!r} calls itself a reference, but {protocol.suite.name!r} has {protocol.references}")
-    return Entry(entry["name"], folder.name, entry["kind"], results, together, films)
+    standing = lists.standing(protocol, first)
+    return Entry(entry["name"], folder.name, entry["kind"], results, together, films, standing, about(first, folder))

@@ -19,6 +19,7 @@ from typing import Any
 
 from worldgym import files
 from worldgym.leaderboard.entries import Board, Entry
+from worldgym.leaderboard.rank import RULE
 from worldgym.leaderboard.tables import ranked
 
 PAGE = Path(__file__).parent / "page"
@@ -90,6 +91,7 @@ def _board(board: Board) -> dict[str, Any]:
         "sha256": suite.sha256,
         "judges": list(board.protocol.judges()),
         "level": suite.bootstrap.level,
+        "rule": RULE,
         "metrics": [{"name": n, "better": metrics[n].better, "about": metrics[n].about} for n in suite.metrics],
         "entries": [_entry(board, entry, place) for place, entry in ranked(board)],
     }
@@ -102,6 +104,10 @@ def _entry(board: Board, entry: Entry, place: int | None) -> dict[str, Any]:
         "kind": entry.kind,
         "reference": entry.is_reference,
         "rank": place,
+        "list": entry.standing.list,
+        "why": entry.standing.why,
+        "flags": list(entry.flags),
+        "about": {**entry.about, "date": entry.date, "seconds_per_clip": entry.seconds_per_clip},
         "failed": entry.failed,
         "scores": dict(entry.scores),
         "runs": [_run(board, entry, seed, result) for seed, result in entry.results.items()],
@@ -129,6 +135,8 @@ def _run(board: Board, entry: Entry, seed: int, result: Mapping[str, Any]) -> di
             "hardware": json.dumps(run["hardware"], sort_keys=True),
             "seconds": result["time"].get("entry_s"),
             "seconds per clip": _per_clip(result),
+            "list": entry.standing.list,
+            "why": entry.standing.why,
         },
     }
 

@@ -16,6 +16,7 @@ from worldgym.actions import spec as action_spec
 from worldgym.eval.metrics import action_following as following
 from worldgym.eval.metrics.frechet import frechet
 from worldgym.eval.metrics.psnr import psnr
+from worldgym.eval.metrics.reencoding import reencode
 from worldgym.eval.metrics.ssim import ssim
 from worldgym.eval.protocols import entries
 from worldgym.eval.protocols.base import ModelProtocol
@@ -25,7 +26,9 @@ from worldgym.eval.results import rows
 from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.eval.results.suite import Suite
-from worldgym.rng import generator
+from worldgym.judges.flow_trees import FlowTrees
+from worldgym.rng import generator, torch_seed
+from worldgym.zoo import load_judge
 
 RATIOS = {  # what a confusion matrix says, and in which column
     "precision": (following.precision_recall_f1, 0),
@@ -51,6 +54,10 @@ class Options:
     """The perceptual distance: a latent codec or quality net by zoo name, "lpips-alex" or "lpips-vgg"."""
     fps: float = 35 / 6
     """Frames per second, for dynamic degree."""
+    second: str = ""
+    """A second judge of actions, of another family, for f1_second."""
+    reencode: bool = False
+    """Judges of actions see every clip through `worldgym.eval.metrics.reencoding`."""
 
 
 class ActionFollowing(ModelProtocol):
@@ -60,6 +67,7 @@ class ActionFollowing(ModelProtocol):
     references = ("truth", "shuffled")
     metrics = {
         "f1": Metric("higher", "F1 of the actions read back: macro over labels, mean over the groups in use.", True),
+        "f1_second": Metric("higher", "F1 as the second judge reads it: boosted trees on block motion, no network."),
         "precision": Metric("higher", "Precision, averaged in the same way."),
         "recall": Metric("higher", "Recall, averaged in the same way."),
         "f1_micro": Metric(
@@ -85,8 +93,9 @@ class ActionFollowing(ModelProtocol):
         return [dataclasses.replace(task, extra={"donor": tasks[donor]}) for task, donor in zip(tasks, donors, strict=True)]
 
     def judges(self) -> tuple[str, ...]:
-        """The judge of actions, and where the suite asks for looks the networks behind them."""
-        return (self.suite.judge, *(networks(self.options.quality, self.options.perceptual) if self._looks else ()))
+        """The judges of actions, and where the suite asks for looks the networks behind them."""
+        looks = networks(self.options.quality, self.options.perceptual) if self._looks else ()
+        return (self.suite.judge, *((self.options.second,) if self.options.second else ()), *looks)
 
     @property
     def _looks(self) -> bool:
@@ -96,17 +105,21 @@ class ActionFollowing(ModelProtocol):
     def load_judges(self) -> None:
         """The held-out judges."""
         self.judge = entries.load_judge(self.suite, self.device)
+        self.second = load_judge(self.options.second, FlowTrees, self.device) if self.options.second else None
         if self._looks:
             self.looks = Looks(self.options.quality, self.options.perceptual, self.device)
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
         """What the judge reads; nothing that was given is scored."""
-        predicted, features = self._read(frames)
+        shown = self._shown(tasks, frames)
+        predicted, features = self._read(shown)
         measured = [self._labels(entrant, task, read) for task, read in zip(tasks, predicted, strict=True)]
         for row, own in zip(measured, features, strict=True):
             row["features"] = rows.pack(own)
+        if self.second is not None:
+            self._read_again(measured, shown)
         if entrant.source != "reference":  # the true frames say nothing about themselves
-            self._compare(measured, frames, np.stack([task.truth for task in tasks]))
+            self._compare(measured, tasks, frames)
         if self._looks:
             self._look(entrant, measured, frames, np.stack([task.truth for task in tasks]))
         return measured
@@ -122,9 +135,23 @@ class ActionFollowing(ModelProtocol):
         read = rows.columns(action_spec(self.suite.spec).names, predicted[self.suite.prefix - 1 :])
         return {**self.given(entrant.name, task), "predicted": read, "scores": {}}
 
-    def _compare(self, measured: Sequence[Row], frames: np.ndarray, truth: np.ndarray) -> None:
-        """Add what compares frames with the true ones (B, T, H, W, 3)."""
-        first, features = self.suite.prefix, self._read(truth)[1]
+    def _shown(self, tasks: Sequence[Question], frames: np.ndarray) -> np.ndarray:
+        """Frames (B, T, H, W, 3) as the judges of actions see them; the question decides how they are re-encoded."""
+        if not self.options.reencode:
+            return frames
+        seeds = [torch_seed(0, task.id, "re-encoding") for task in tasks]
+        return np.stack([reencode(clip, seed) for clip, seed in zip(frames, seeds, strict=True)])
+
+    def _read_again(self, measured: Sequence[Row], shown: np.ndarray) -> None:
+        """Add what the second judge reads in (B, T, H, W, 3)."""
+        read = self.second.labels(torch.from_numpy(np.ascontiguousarray(shown)).to(self.device)).cpu().numpy()
+        for row, labels in zip(measured, read, strict=True):
+            row["second"] = rows.columns(action_spec(self.suite.spec).names, labels[self.suite.prefix - 1 :])
+
+    def _compare(self, measured: Sequence[Row], tasks: Sequence[Question], frames: np.ndarray) -> None:
+        """Add what compares frames (B, T, H, W, 3) with the true ones."""
+        truth = np.stack([task.truth for task in tasks])
+        first, features = self.suite.prefix, self._read(self._shown(tasks, truth))[1]
         wanted = [name for name in PIXELS if name in self.suite.metrics]
         pixels = {name: PIXELS[name](frames[:, first:], truth[:, first:]) for name in wanted}
         for index, row in enumerate(measured):
@@ -154,6 +181,9 @@ class ActionFollowing(ModelProtocol):
         self, name: str, given: np.ndarray, read: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap
     ) -> ScoredMetric:
         spec = action_spec(self.suite.spec)
+        if name == "f1_second":
+            read = np.stack([rows.labels(spec.names, row["second"]) for row in found])
+            name = "f1"
         if name in RATIOS:
             return _ratio(*RATIOS[name], following.confusions(given, read, spec), spec.names, bootstrap)
         if name in READ:

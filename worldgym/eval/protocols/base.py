@@ -37,6 +37,7 @@ class Protocol(abc.ABC):
         Options: a frozen dataclass; the suite's table [protocol_options] must fit it (lists become tuples).
         metrics: every metric that a suite of this protocol can name.
         references: rows that exist without any model, as "truth"; they come first in the table.
+        ceilings: entrants that are told the answer: shown on a leaderboard, not ranked.
         entrants: what competes: "model" or "reward".
         options: the suite's options.
 
@@ -47,6 +48,7 @@ class Protocol(abc.ABC):
     Options: ClassVar[type] = NoOptions
     metrics: ClassVar[Mapping[str, Metric]] = {}
     references: ClassVar[tuple[str, ...]] = ("truth",)
+    ceilings: ClassVar[tuple[str, ...]] = ()
     entrants: ClassVar[str] = "model"
 
     def __init__(self, suite: Suite, device: str = "cpu"):
@@ -106,6 +108,10 @@ class Protocol(abc.ABC):
 
         Comparisons also ask for a single row: metrics that one clip cannot have are NaN there.
         """
+
+    def entrants_known(self) -> tuple[str, ...]:
+        """Names of entrants that are the library's own, beside bundled models; for suites that judge rewards."""
+        return ()
 
     def given(self, name: str, task: Question) -> Row:
         """Values of an entry's row that follow from the task alone; `--verify` compares them."""

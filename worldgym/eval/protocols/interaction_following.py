@@ -19,6 +19,7 @@ from tqdm import tqdm
 from worldgym.errors import InputError
 from worldgym.eval.metrics.image_quality import qualities, visual_quality
 from worldgym.eval.metrics.interaction_following import PARTS, interaction_following, true_labels
+from worldgym.eval.metrics.reencoding import reencode
 from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.results import rows
@@ -26,7 +27,7 @@ from worldgym.eval.results import suite as suites
 from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap
 from worldgym.judges.camera_labels import COLUMNS, Rules
-from worldgym.rng import generator
+from worldgym.rng import generator, torch_seed
 from worldgym.zoo import as_camera_judge
 
 LEAST = 2  # clips per cell, so that every clip has a donor
@@ -50,6 +51,8 @@ class Options:
     """Degrees per step above which it turns."""
     quality: str = ""
     """The held-out judge of frames, for visual_quality."""
+    reencode: bool = False
+    """The camera judge sees every clip through `worldgym.eval.metrics.reencoding`."""
 
     def __post_init__(self):
         if not len(self.horizons) == len(self.generated) == len(self.hold):
@@ -134,17 +137,23 @@ class InteractionFollowing(ModelProtocol):
         quality = visual_quality(self._qualities(frames[:, first:]))
         measured = []
         for task, clip, value in zip(tasks, frames, quality, strict=True):
-            asked = task.extra["donor"] if entrant.name == "shuffled" else task
+            if self.options.reencode:
+                clip = reencode(clip, torch_seed(0, task.id, "re-encoding"))
             with torch.inference_mode():  # one by one, so that a batch equals its singles
                 motion = self.camera.motion(torch.from_numpy(np.ascontiguousarray(clip))[None].to(self.device))[0]
-            row: Row = {
-                "labels": " ".join(map(str, asked.extra["labels"])),
-                "clear": " ".join(map(str, asked.extra["clear"].astype(int))),
+            read: Row = {
                 "motion": rows.pack(motion[first - 1 :].cpu().numpy().ravel()),
                 "scores": {"visual_quality": rows.number(value)},
             }
-            measured.append({**row, "labels_from": asked.id} if asked is not task else row)
+            measured.append({**self.given(entrant.name, task), **read})
         return measured
+
+    def given(self, name: str, task: Question) -> Row:
+        """The camera labels that the clip is judged against, and in the shuffled row whose they are."""
+        asked = task.extra["donor"] if name == "shuffled" else task
+        given = {"labels": " ".join(map(str, asked.extra["labels"]))}
+        given["clear"] = " ".join(map(str, asked.extra["clear"].astype(int)))
+        return {**given, "labels_from": asked.id} if asked is not task else given
 
     def _qualities(self, frames: np.ndarray) -> np.ndarray:
         if self.frames_judge is None:

@@ -64,6 +64,7 @@ class RewardRanking(Protocol):
     Options = Options
     entrants = "reward"
     references = ()
+    ceilings = ("truth-aware",)
     metrics = {
         "wrong_actions": Metric(
             "higher", "Pairs of versions with different numbers of wrong actions that are ranked right; chance .5.", True
@@ -103,6 +104,10 @@ class RewardRanking(Protocol):
         if name not in known:
             raise unknown("reward", name, [*known, *BASELINES])
         return Entrant(name, "reward", known[name](bench), weights=entries.source_sha256(known[name]), source="reward")
+
+    def entrants_known(self) -> tuple[str, ...]:
+        """Rewards of the library and baselines."""
+        return (*bundled(), *BASELINES)
 
     def answer(self, entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> Answers:
         """The reward of every version of every task, clip by clip: no neighbour can change a row."""

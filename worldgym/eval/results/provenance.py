@@ -24,12 +24,17 @@ def versions() -> dict[str, str | None]:
 
 
 def hardware(device: str) -> dict[str, str | int | None]:
-    """The processor, its cores, and the accelerator's name when one is used."""
+    """The processor, its cores and instruction set, threads, and the accelerator's name when one is used.
+
+    All of it is information: what may differ when clips are made again does not depend on it.
+    """
     import torch
 
     return {
         "processor": provenance.processor(),
         "cores": os.cpu_count(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
     }

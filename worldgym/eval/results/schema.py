@@ -22,14 +22,23 @@ from worldgym.errors import InputError
 FILE = Path(__file__).parent.parent / "schemas" / "result-2.json"
 LARGEST = 64 << 20  # bytes of a result file
 DEEPEST = 20  # levels of a JSON value
+LARGEST_NUMBER = 1 << 60  # whole numbers beyond it are nobody's seed or count, and would not fit into arrays
 TYPES: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
     "string": lambda value: isinstance(value, str),
-    "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value),
+    "number": lambda value: not isinstance(value, bool) and (isinstance(value, int) or _real(value)),
     "integer": lambda value: not isinstance(value, bool) and (isinstance(value, int) or _whole(value)),
     "null": lambda value: value is None,
 }
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _finite(value: int | float) -> bool:
+    return abs(value) <= LARGEST_NUMBER if isinstance(value, int) else math.isfinite(value)
 
 
 def _whole(value: Any) -> bool:
@@ -94,6 +103,8 @@ def check(value: Any, where: str = "result") -> None:
     problem = _problem(value, published(), "")
     if problem:
         raise InputError(f"{where} does not fit the schema{problem}")
+    if not _finite_throughout(value):
+        raise InputError(f"{where} holds a number that is too large")
 
 
 def _no_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -114,6 +125,17 @@ def _depth(value: Any) -> int:
         deepest += 1
         level = [x for v in level if isinstance(v, (dict, list)) for x in (v.values() if isinstance(v, dict) else v)]
     return deepest
+
+
+def _finite_throughout(value: Any) -> bool:
+    """No infinity and no whole number beyond `LARGEST_NUMBER` anywhere, also where the schema leaves a value open."""
+    level = [value]
+    while level:
+        inner = [x for v in level if isinstance(v, (dict, list)) for x in (v.values() if isinstance(v, dict) else v)]
+        if not all(_finite(x) for x in inner if isinstance(x, (int, float))):
+            return False
+        level = inner
+    return True
 
 
 def _problem(value: Any, schema: Mapping[str, Any], at: str) -> str:
@@ -140,11 +162,16 @@ def _value_problem(value: Any, schema: Mapping[str, Any], at: str) -> str:
     if "const" in schema and value != schema["const"] or "enum" in schema and value not in schema["enum"]:
         wanted = schema.get("enum", [schema.get("const")])
         return f" at {at or '/'}: {str(value)[:40]!r} is not one of {wanted}"
-    if isinstance(value, str) and "pattern" in schema and not re.search(schema["pattern"], value):
+    if isinstance(value, str) and "pattern" in schema and not _matches(schema["pattern"], value):
         return f" at {at}: {value[:40]!r} does not have the form {schema['pattern']}"
     if TYPES["number"](value) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         return f" at {at}: {str(value)[:40]} is out of range"
     return ""
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """As in JSON Schema, where "$" is the end and not the place before a last line break."""
+    return bool(re.search(pattern, value)) and not (pattern.endswith("$") and value.endswith("\n"))
 
 
 def _size_problem(value: Any, schema: Mapping[str, Any], at: str) -> str:

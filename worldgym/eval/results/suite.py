@@ -24,6 +24,7 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).parent.parent / "suites"
+DEFAULT_MODELS = FOLDER / "default" / "models.toml"
 LARGEST = 1 << 20  # bytes of a suite file
 FIRST_SEED = 900_000_000  # world seeds from here on belong to suites; no data set reaches them (see worldgym.data.record)
 
@@ -60,12 +61,13 @@ class Suite:
     """T, frames in all."""
     clips: int
     """N, clips when nothing else is asked for."""
-    models: tuple[str, ...]
-    """Entries when nothing else is asked for: models, or rewards in a suite that judges rewards."""
     metrics: tuple[str, ...]
     """What is scored, in the order of the table; the first one ranks."""
     sha256: str
     """Hash of the file's bytes."""
+    models: tuple[str, ...] = ()
+    """Entries when nothing else is asked for: models, or rewards in a suite that judges rewards. Where the file names none,
+    those of `default/models.toml`, which no hash covers: a better model may take another's place."""
     judge: str = ""
     """The held-out judge, by zoo name, where the protocol has one."""
     sampling: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -117,12 +119,18 @@ def _suite(fields: dict[str, Any], path: Path, sha256: str) -> Suite:
             raise InputError(f"suite file {str(path)!r} {problem} field {sorted(keys)[0]!r}")
     try:
         fields["bootstrap"] = BootstrapConfig(**fields.get("bootstrap", {}))
+        fields.setdefault("models", default_models(str(fields["name"])))
         tuples = {key: tuple(fields[key]) for key in ("size", "models", "metrics")}
         suite = Suite(**{**fields, **tuples}, sha256=sha256)
         _check(suite)
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"suite file {str(path)!r} is not a suite: {error}") from None
     return suite
+
+
+def default_models(name: str) -> list[str]:
+    """Who runs in a suite whose file names nobody, when nothing else is asked for."""
+    return tomllib.loads(DEFAULT_MODELS.read_text()).get(name, [])
 
 
 def _required(field: dataclasses.Field) -> bool:

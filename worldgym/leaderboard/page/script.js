@@ -4,7 +4,8 @@
 const boards = JSON.parse(document.getElementById("data").textContent);
 const main = document.getElementById("main");
 const NS = "http://www.w3.org/2000/svg";
-const state = { sort: null, down: true, filter: "", kind: "" };
+const state = { sort: null, down: true, filter: "", kind: "", all: false };
+const PRIMARY = 4;  // metrics that are shown without the switch
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -94,6 +95,7 @@ function compareEntries(board) {
   const sign = state.down ? 1 : -1;
   const best = metric && metric.better === "higher" ? -1 : 1;
   return (a, b) => {
+    if ((a.list === "reported") !== (b.list === "reported")) return a.list === "reported" ? 1 : -1;  // never above the others
     const x = value(a), y = value(b);
     if (x === null || y === null) return (x === null) - (y === null);  // what says nothing comes last, either way
     return sign * best * (x < y ? -1 : x > y ? 1 : 0);
@@ -121,18 +123,37 @@ function sortButton(board, key, label, below) {
   return head;
 }
 
+function shownMetrics(board) {
+  return state.all ? board.metrics : board.metrics.slice(0, PRIMARY);
+}
+
+const COLUMNS = [
+  ["parameters", entry => entry.about.parameters === null || entry.about.parameters === undefined ? "–"
+    : `${(entry.about.parameters / 1e6).toPrecision(3)} M`],
+  ["s / clip", entry => digits(entry.about.seconds_per_clip)],
+  ["training data", entry => entry.about.training_data || "–"],
+  ["licence", entry => entry.about.licence || "–"],
+  ["date", entry => entry.about.date || "–"],
+];
+
+function about(entry) {
+  return COLUMNS.map(([, text]) => make("td", { class: "soft" }, String(text(entry))));
+}
+
 function fill(board) {
   const head = make("tr", {}, sortButton(board, "rank", "rank"), sortButton(board, "entry", "entry"),
-    ...board.metrics.map(m => sortButton(board, m.name, m.name, m.better === "higher" ? "higher is better" : "lower is better")));
-  const ranges = board.metrics.map(m => limits(board.entries.map(entry => entry.scores[m.name])));
+    ...shownMetrics(board).map(m => sortButton(board, m.name, m.name, m.better === "higher" ? "higher is better" : "lower is better")),
+    ...COLUMNS.map(([name]) => make("th", {}, name)));
+  const ranges = shownMetrics(board).map(m => limits(board.entries.map(entry => entry.scores[m.name])));
   const tied = entry => board.entries.some(other => other !== entry && other.rank === entry.rank && entry.rank !== null);
   const rows = shownEntries(board).map(entry => make("tr", { class: entry.reference ? "reference" : "", "data-entry": entry.slug },
-    make("td", { title: tied(entry) ? "tied: intervals overlap" : "" }, entry.rank === null ? "–" : `${entry.rank}${tied(entry) ? "=" : ""}`),
+    make("td", { title: tied(entry) ? "tied" : entry.why }, entry.rank === null ? entry.list : `${entry.rank}${tied(entry) ? "=" : ""}`),
     make("td", { class: "name" }, make("a", { href: address(board, entry) }, entry.name),
       make("span", { class: "span" }, `${entry.kind}, ${entry.runs.length} seed${entry.runs.length > 1 ? "s" : ""}, `
         + `${entry.runs.reduce((sum, run) => sum + run.clips, 0)} clips`
-        + (entry.failed ? `, failed on ${entry.failed} clips` : ""))),
-    ...board.metrics.map((m, i) => cell(entry.scores[m.name], ranges[i]))));
+        + (entry.failed ? `, failed on ${entry.failed} clips` : "")),
+      ...entry.flags.map(text => make("span", { class: "span flag" }, `⚑ ${text}`))),
+    ...shownMetrics(board).map((m, i) => cell(entry.scores[m.name], ranges[i])), ...about(entry)));
   const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
   document.getElementById("table").replaceChildren(table);
   chart(board);
@@ -146,18 +167,20 @@ function chart(board) {
 }
 
 function showBoard(board) {
-  Object.assign(state, { sort: null, down: true, filter: "", kind: "" });
+  Object.assign(state, { sort: null, down: true, filter: "", kind: "", all: false });
   const kinds = [...new Set(board.entries.map(entry => entry.kind))];
   main.replaceChildren(
     make("h2", {}, board.name), make("p", {}, board.about),
     make("p", { class: "soft" }, `${board.clips} clips per seed; judged by ${board.judges.join(", ") || "no network"}; `
-      + `${Math.round(100 * board.level)} % percentile-bootstrap intervals over clips. Ranked by ${board.metrics[0].name}; `
-      + "“=” marks entries whose intervals overlap (tied)."),
+      + `${Math.round(100 * board.level)} % percentile-bootstrap intervals over clips. Ranked by ${board.metrics[0].name}. ${board.rule} “=” marks ties.`),
+    make("p", { class: "soft" }, "Reproduced entries can be made again from this repository and are ranked; reported ones pass all "
+      + "checks, but nobody here can make their clips: they stand under the others, without a rank."),
     make("div", { class: "tools" },
       make("input", { id: "filter", type: "search", placeholder: "filter entries", "aria-label": "filter entries",
         on: { input: event => { state.filter = event.target.value; fill(board); } } }),
       make("select", { id: "kind", "aria-label": "kind", on: { change: event => { state.kind = event.target.value; fill(board); } } },
-        make("option", { value: "" }, "all kinds"), ...kinds.map(kind => make("option", { value: kind }, kind)))),
+        make("option", { value: "" }, "all kinds"), ...kinds.map(kind => make("option", { value: kind }, kind))),
+      make("button", { id: "all", on: { click: () => { state.all = !state.all; fill(board); } } }, "all metrics")),
     make("div", { id: "table", class: "scroll" }),
     make("h3", {}, "Intervals"),
     make("select", { id: "metric", "aria-label": "metric", on: { change: () => chart(board) } },
@@ -223,8 +246,10 @@ function showEntry(board, entry) {
   main.replaceChildren(
     make("p", {}, make("a", { href: address(board) }, `← ${board.name}`)),
     make("h2", {}, entry.name),
-    make("p", { class: "soft" }, `${entry.kind}; ` + (entry.rank === null ? "not ranked" : `rank ${entry.rank}`)
+    make("p", { class: "soft" }, `${entry.kind}; ` + (entry.rank === null ? "not ranked" : `rank ${entry.rank}`) + `; ${entry.list}: ${entry.why}`
       + (entry.failed ? `; failed on ${entry.failed} clips, so its means are holes` : "")),
+    ...entry.flags.map(text => make("p", { class: "flag" }, `⚑ ${text}`)),
+    ...(/^https:\/\//.test(entry.about.link || "") ? [make("p", {}, make("a", { href: entry.about.link, rel: "nofollow noopener" }, entry.about.link))] : []),
     ...entry.runs.flatMap(run => run.failures.map(text => make("p", {}, make("code", {}, text)))),
     ...films(board, entry), ...scoresOf(board, entry),
     make("h3", {}, "Where it comes from"),
