@@ -39,6 +39,11 @@ def test_a_committed_result_was_made_by_what_is_here(path):
     assert entrant.weights == result["entry"]["weights_sha256"], "changed since: make the entry again (leaderboards/make.py)"
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-3:]))
+def test_a_committed_result_has_a_line_per_row(path):
+    assert path.read_text() == record.text(schema.read(path))
+
+
 def test_tables_are_those_of_the_files():
     """An empty leaderboard has none."""
     path = FOLDER / "README.md"
