@@ -39,7 +39,7 @@ class Votes:
         Raises:
             InputError: a line is no vote.
         """
-        found: dict[tuple[str, str], str] = {}
+        answers: dict[tuple[str, str], str] = {}
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
         for number, line in enumerate(lines, 1):
             try:
@@ -47,8 +47,8 @@ class Votes:
                 _check(vote["clip"], vote["question"], vote["answer"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"line {number} of {str(self.path)!r} is no vote: {' '.join(str(error).split())}") from None
-            found[vote["clip"], vote["question"]] = vote["answer"]
-        return found
+            answers[vote["clip"], vote["question"]] = vote["answer"]
+        return answers
 
 
 def _check(clip: Any, question: Any, answer: Any) -> None:
@@ -58,11 +58,11 @@ def _check(clip: Any, question: Any, answer: Any) -> None:
 
 def report(votes: Mapping[tuple[str, str], str], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Per question: how many votes, and the shares of "a", "tie" and "b" with 95 % bootstrap intervals over clips."""
-    found = {}
+    counted = {}
     for question in QUESTIONS:
         answers = [answer for (_, asked), answer in sorted(votes.items()) if asked == question]
-        found[question] = {"votes": len(answers), **_shares(answers, seed)}
-    return found
+        counted[question] = {"votes": len(answers), **_shares(answers, seed)}
+    return counted
 
 
 def _shares(answers: Sequence[str], seed: int) -> dict[str, list[float] | None]:
@@ -74,10 +74,10 @@ def _shares(answers: Sequence[str], seed: int) -> dict[str, list[float] | None]:
     return {answer: [round(x, 6) for x in (score.value, score.low, score.high)] for answer, score in scores.items()}
 
 
-def table(found: Mapping[str, Mapping[str, Any]], a: str, b: str) -> str:
+def table(counted: Mapping[str, Mapping[str, Any]], a: str, b: str) -> str:
     """Two lines of text, as the papers report human comparison: win, tie, lose of A against B."""
     lines = [f"A = {a}, B = {b}; 95 % bootstrap intervals over clips"]
-    for question, shares in found.items():
+    for question, shares in counted.items():
         words = {"a": "A wins", "tie": "tie", "b": "B wins"}
         cells = [f"{words[x]} {shares[x][0]:.0%} [{shares[x][1]:.0%}, {shares[x][2]:.0%}]" for x in ANSWERS if shares[x]]
         lines.append(f"{question:8} {shares['votes']:4} votes   {'   '.join(cells) or 'none yet'}")

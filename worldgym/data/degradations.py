@@ -108,10 +108,10 @@ def corrupted(codec: nn.Module, frames: Tensor, severity: Tensor, random: torch.
         frames, severity, random: see the module.
     """
     codes = codec.encode(frames)
-    share = severity.to(codes.device).view(-1, *[1] * (codes.ndim - 1))
+    amount = severity.to(codes.device).view(-1, *[1] * (codes.ndim - 1))
     if codes.is_floating_point():
-        return codec.decode(codes + share * torch.randn(codes.shape, generator=random).to(codes.device))
-    lost = torch.rand(codes.shape, generator=random).to(codes.device) < 0.3 * share
+        return codec.decode(codes + amount * torch.randn(codes.shape, generator=random).to(codes.device))
+    lost = torch.rand(codes.shape, generator=random).to(codes.device) < 0.3 * amount
     others = torch.randint(0, codec.codes, codes.shape, generator=random).to(codes.device)
     return codec.decode(torch.where(lost, others, codes))
 

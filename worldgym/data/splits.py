@@ -20,9 +20,9 @@ def seeds(split: str, start: int, count: int) -> list[int]:
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     digits = SPLITS[split]
-    found, seed = [], start
-    while len(found) < count:
+    chosen, seed = [], start
+    while len(chosen) < count:
         if seed % 10 in digits:
-            found.append(seed)
+            chosen.append(seed)
         seed += 1
-    return found
+    return chosen

@@ -224,7 +224,7 @@ def _trunk(config: CameraMotionConfig) -> nn.Module:
 
 def _positions(x: torch.Tensor) -> torch.Tensor:
     """(T-1, hidden) sinusoids of the step number, for x (B, T-1, hidden)."""
-    steps, width = x.shape[1], x.shape[2]
+    length, width = x.shape[1], x.shape[2]
     rates = torch.exp(torch.linspace(0, -6, width // 2, device=x.device))
-    angles = torch.arange(steps, device=x.device)[:, None] * rates
+    angles = torch.arange(length, device=x.device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], -1)

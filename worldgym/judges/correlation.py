@@ -69,8 +69,8 @@ def correlate(before: torch.Tensor, now: torch.Tensor, rows: int, columns: int) 
     lines = now.permute(2, 0, 3, 1).reshape(-1, width, channels)  # (h N, w, C): no copies below
     near = torch.arange(width, device=now.device)[:, None] + torch.arange(2 * columns + 1, device=now.device)
     near = near.expand(len(lines), -1, -1)
-    found = []
+    products = []
     for dy in range(2 * rows + 1):  # whole lines against whole lines: one matrix product, of which a band is used
         others = padded[dy : dy + height].view(len(lines), channels, -1)
-        found.append(torch.bmm(lines, others).gather(-1, near))
-    return torch.cat(found, -1).view(height, count, width, -1).permute(1, 3, 0, 2)
+        products.append(torch.bmm(lines, others).gather(-1, near))
+    return torch.cat(products, -1).view(height, count, width, -1).permute(1, 3, 0, 2)

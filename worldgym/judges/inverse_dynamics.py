@@ -155,8 +155,8 @@ class InverseDynamics(nn.Module):
 
     def _hidden(self, seen: torch.Tensor) -> torch.Tensor:
         """(B, T-1, hidden) -> trunk output (B, T-1, wide): each step in the light of the others."""
-        found = self.trunk(seen + _positions(seen)) if self.config.trunk == "transformer" else self.trunk(seen)[0]
-        return self.norm(found)
+        mixed = self.trunk(seen + _positions(seen)) if self.config.trunk == "transformer" else self.trunk(seen)[0]
+        return self.norm(mixed)
 
     def _pairs(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames x_{i-1} and x_i of every step, (B, T-1, H, W, 3) each; for learned matching with the light taken out."""
@@ -211,9 +211,9 @@ def _recurrent(config: InverseDynamicsConfig) -> nn.Module:
 
 def _positions(x: torch.Tensor) -> torch.Tensor:
     """(T-1, hidden) sinusoids of the step number, for x (B, T-1, hidden)."""
-    steps, width = x.shape[1], x.shape[2]
+    length, width = x.shape[1], x.shape[2]
     rates = torch.exp(torch.linspace(0, -6, width // 2, device=x.device))
-    angles = torch.arange(steps, device=x.device)[:, None] * rates
+    angles = torch.arange(length, device=x.device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 

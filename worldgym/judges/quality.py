@@ -76,8 +76,8 @@ class Quality(nn.Module):
 
     def quality_of(self, unit: torch.Tensor) -> torch.Tensor:
         """`forward` of pictures (…, H, W, 3) float in [0, 1], with a gradient for them."""
-        found = self._stages(unit)
-        pooled = torch.cat([torch.cat([x.mean((2, 3)), x.flatten(2).std(-1)], 1) for x in found], 1)
+        stages = self._stages(unit)
+        pooled = torch.cat([torch.cat([x.mean((2, 3)), x.flatten(2).std(-1)], 1) for x in stages], 1)
         return torch.sigmoid(self.head(self.norm(pooled))[:, 0]).reshape(unit.shape[:-3])
 
     def stages(self, frames: torch.Tensor) -> list[torch.Tensor]:
@@ -91,11 +91,11 @@ class Quality(nn.Module):
 
     def _stages(self, unit: torch.Tensor) -> list[torch.Tensor]:
         x = unit.flatten(0, -4).movedim(-1, 1) - 0.5  # channels last in memory: no copy
-        found = []
+        outputs = []
         for stage in self.body:
             x = stage(x)
-            found.append(x)
-        return found
+            outputs.append(x)
+        return outputs
 
     def check(self, frames: torch.Tensor) -> None:
         """Raise InputError unless the frames are uint8 RGB of the net's own size."""

@@ -41,8 +41,8 @@ class Walls:
         self._grid = np.full((nx, ny), np.inf)
         corners = np.stack(np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij"), -1) * cell + self.origin
         for start, way in zip(a, along, strict=True):
-            share = np.clip(((corners - start) @ way) / (way @ way), 0, 1)
-            distance = np.linalg.norm(corners - start - share[..., None] * way, axis=-1)
+            reached = np.clip(((corners - start) @ way) / (way @ way), 0, 1)
+            distance = np.linalg.norm(corners - start - reached[..., None] * way, axis=-1)
             self._grid = np.minimum(self._grid, distance)
 
     def clearance(self, places: np.ndarray) -> np.ndarray:

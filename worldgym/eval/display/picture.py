@@ -75,13 +75,13 @@ def chosen(given: Sequence[np.ndarray], clips: int, groups: int) -> list[int]:
 
 def words(given: Sequence[int], predicted: Sequence[int], spec: ActionSpec) -> list[Word]:
     """What the judge read at one step, each word with its colour."""
-    found: list[Word] = []
+    said: list[Word] = []
     for column, wanted, read in zip(spec.columns, given, predicted, strict=True):
         text = _label(column, read) or (f"({_label(column, wanted)})" if wanted != read else "")
         near = isinstance(column, CameraAxis) and abs(int(wanted) - int(read)) == 1
         if text:
-            found.append((text, GREEN if wanted == read else AMBER if near else RED))
-    return found or [("-", GREEN)]
+            said.append((text, GREEN if wanted == read else AMBER if near else RED))
+    return said or [("-", GREEN)]
 
 
 def _label(column: object, value: int) -> str:

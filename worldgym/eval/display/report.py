@@ -71,8 +71,8 @@ def _digits(value: float) -> str:
 
 def _ends(rows: Sequence[Mapping]) -> tuple[float, float] | None:
     """F1 of the floor and of the truth, where both are there and differ."""
-    found = {row["kind"]: row["scores"]["f1"]["value"] for row in rows if row["kind"] in ("truth", "shuffled")}
-    low, high = found.get("shuffled"), found.get("truth")
+    ends = {row["kind"]: row["scores"]["f1"]["value"] for row in rows if row["kind"] in ("truth", "shuffled")}
+    low, high = ends.get("shuffled"), ends.get("truth")
     return (low, high) if None not in (low, high) and low != high else None
 
 

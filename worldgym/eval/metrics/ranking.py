@@ -26,15 +26,15 @@ def by_share(rewards: Table, right: Table) -> dict[str, np.ndarray]:
         rewards: of every version.
         right: share of right actions, of the versions for which it is known.
     """
-    found = {}
+    above_it = {}
     for worse in right:
         better = np.stack([right[other] > right[worse] + 1e-9 for other in right])
         won = np.stack([above(rewards[other], rewards[worse]) for other in right])
         with np.errstate(invalid="ignore"):
             values = (won * better).sum(0) / better.sum(0)
         if better.any(0).all():
-            found[worse] = values
-    return found
+            above_it[worse] = values
+    return above_it
 
 
 def against_truth(rewards: Table, versions: Sequence[str]) -> dict[str, np.ndarray]:

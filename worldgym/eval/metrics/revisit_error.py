@@ -32,13 +32,13 @@ def revisits(poses: np.ndarray) -> np.ndarray:
     yaw, pitch = (np.abs((poses[:, None, k] - poses[None, :, k] + 180) % 360 - 180) for k in (3, 4))
     same = (distance < NEAR[0]) & (yaw < NEAR[1]) & (pitch < NEAR[1])
     away = (distance > AWAY[0]) | (yaw > AWAY[1])
-    found = []
+    pairs = []
     for j in range(len(poses)):
         for i in np.flatnonzero(same[j, :j]):
             if away[i, i:j].any():
-                found.append((i, j))
+                pairs.append((i, j))
                 break
-    return np.array(found, np.int64).reshape(-1, 2)
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def revisit_error(distances: np.ndarray, pairs: np.ndarray) -> float:

@@ -134,9 +134,9 @@ class ActionFollowing(ModelProtocol):
     def _look(self, entrant: Entrant, measured: Sequence[Row], frames: np.ndarray, truth: np.ndarray) -> None:
         """Add how frames (B, T, H, W, 3) look."""
         beside = None if entrant.source == "reference" else truth
-        found = self.looks.measure(self.suite.metrics, frames, beside, self.suite.prefix, self.options.fps)
+        looks = self.looks.measure(self.suite.metrics, frames, beside, self.suite.prefix, self.options.fps)
         for index, row in enumerate(measured):
-            row["scores"] |= {name: rows.number(values[index]) for name, values in found.items()}
+            row["scores"] |= {name: rows.number(values[index]) for name, values in looks.items()}
 
     def _read(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels (B, T-1, A) and features (B, D) of frames (B, T, H, W, 3)."""
@@ -144,14 +144,14 @@ class ActionFollowing(ModelProtocol):
             part = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
             return self.judge.labels(part).cpu().numpy(), self.judge.features(part).double().cpu().numpy()
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
+    def scores(self, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from rows."""
         spec = action_spec(self.suite.spec)
-        given, read = (np.stack([rows.labels(spec.names, row[key]) for row in found]) for key in ("given", "predicted"))
-        return {name: self._score(name, given, read, found, bootstrap) for name in self.suite.metrics}
+        given, read = (np.stack([rows.labels(spec.names, row[key]) for row in all_rows]) for key in ("given", "predicted"))
+        return {name: self._score(name, given, read, all_rows, bootstrap) for name in self.suite.metrics}
 
     def _score(
-        self, name: str, given: np.ndarray, read: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap
+        self, name: str, given: np.ndarray, read: np.ndarray, all_rows: Sequence[Row], bootstrap: Bootstrap
     ) -> ScoredMetric:
         spec = action_spec(self.suite.spec)
         if name in RATIOS:
@@ -159,8 +159,8 @@ class ActionFollowing(ModelProtocol):
         if name in READ:
             return ScoredMetric(bootstrap.mean(READ[name](given, read, spec)))
         if name in PIXELS or name in METRICS:
-            return ScoredMetric(bootstrap.mean(rows.values(found, name)))
-        return ScoredMetric(_frechet(found, bootstrap))
+            return ScoredMetric(bootstrap.mean(rows.values(all_rows, name)))
+        return ScoredMetric(_frechet(all_rows, bootstrap))
 
     def captions(self, row: Row) -> np.ndarray | None:
         """What the judge read."""
@@ -184,9 +184,9 @@ def _ratio(
     return ScoredMetric(total, groups)
 
 
-def _frechet(found: Sequence[Row], bootstrap: Bootstrap) -> Score:
-    if len(found) < 2 or not all("truth_features" in row for row in found):
+def _frechet(all_rows: Sequence[Row], bootstrap: Bootstrap) -> Score:
+    if len(all_rows) < 2 or not all("truth_features" in row for row in all_rows):
         return Score(np.nan)
-    a, b = (np.stack([rows.unpack(row[key]) for row in found]) for key in ("features", "truth_features"))
+    a, b = (np.stack([rows.unpack(row[key]) for row in all_rows]) for key in ("features", "truth_features"))
     score = bootstrap.refitted(lambda picked: frechet(a[picked], b[picked]), frechet(a, b))
     return dataclasses.replace(score, low=max(score.low, 0.0))  # moving the interval must not cross 0

@@ -150,8 +150,8 @@ class ModelProtocol(Protocol):
         if good:
             rows = self.measure(entrant, [tasks[i] for i in good], np.stack([frames[i] for i in good]))
             measured = dict(zip(good, rows, strict=True))
-        found = [_row(task, frames[i], measured.get(i)) for i, task in enumerate(tasks)]
-        return Answers(found, [made if isinstance(made, np.ndarray) else None for made in frames])
+        all_rows = [_row(task, frames[i], measured.get(i)) for i, task in enumerate(tasks)]
+        return Answers(all_rows, [made if isinstance(made, np.ndarray) else None for made in frames])
 
 
 def _row(task: Question, made: Any, measured: Row | None) -> Row:

@@ -103,20 +103,20 @@ def attribute(name: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ImportError as error:
         raise InputError(
             f"cannot import {module!r} of {name!r}: {error}; run the command in the folder that holds it"
         ) from None
-    if not hasattr(found, attribute_name):
+    if not hasattr(imported, attribute_name):
         raise InputError(f"module {module!r} has no {attribute_name!r}")
-    return getattr(found, attribute_name)
+    return getattr(imported, attribute_name)
 
 
-def source_sha256(found: Any) -> str | None:
+def source_sha256(item: Any) -> str | None:
     """Hash of the source file of a class or object; None where Python knows none."""
     try:
-        return files.sha256(inspect.getfile(found if inspect.isroutine(found) or isinstance(found, type) else type(found)))
+        return files.sha256(inspect.getfile(item if inspect.isroutine(item) or isinstance(item, type) else type(item)))
     except (TypeError, OSError):
         return None
 
@@ -184,7 +184,7 @@ def generate_or_fail(entrant: Entrant, tasks: Sequence[Question], seeds: Sequenc
         if len(tasks) == 1:
             text = " ".join(str(error).split())[:300]
             return [text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"]
-    return [found for task, seed in zip(tasks, seeds, strict=True) for found in generate_or_fail(entrant, [task], [seed])]
+    return [answer for task, seed in zip(tasks, seeds, strict=True) for answer in generate_or_fail(entrant, [task], [seed])]
 
 
 def generate(entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> np.ndarray:

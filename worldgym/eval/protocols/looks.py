@@ -65,13 +65,17 @@ class Looks:
             fps: frames per second.
         """
         wanted = [name for name in names if name in METRICS and (truth is not None or name not in AGAINST_TRUTH)]
-        found: dict[str, np.ndarray] = {}
+        measured: dict[str, np.ndarray] = {}
         if {"image_quality", "vq", "quality_drift"} & set(wanted):
             quality = qualities(frames, self.judge, self.device)
             made = quality[:, given:]
-            found = {"image_quality": image_quality(made), "vq": visual_quality(made), "quality_drift": quality_drift(quality)}
+            measured = {
+                "image_quality": image_quality(made),
+                "vq": visual_quality(made),
+                "quality_drift": quality_drift(quality),
+            }
         if "perceptual" in wanted:
-            found["perceptual"] = perceptual(frames[:, given:], truth[:, given:], self.distance, self.device)
+            measured["perceptual"] = perceptual(frames[:, given:], truth[:, given:], self.distance, self.device)
         if "dynamic_degree" in wanted:
-            found["dynamic_degree"] = dynamic(frames, fps)
-        return {name: found[name] for name in wanted}
+            measured["dynamic_degree"] = dynamic(frames, fps)
+        return {name: measured[name] for name in wanted}

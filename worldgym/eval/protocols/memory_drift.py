@@ -103,7 +103,7 @@ class MemoryDrift(ModelProtocol):
             "quality_drift": quality_drift(quality),
             "brightness_drift": brightness_drift(frames, truth),
         }
-        found = []
+        measured = []
         for index, task in enumerate(tasks):
             pairs = task.extra["revisits"]
             own = {name: values[index] for name, values in per_clip.items()}
@@ -111,8 +111,8 @@ class MemoryDrift(ModelProtocol):
             if entrant.source == "reference":  # the true frames say nothing about their distance to themselves
                 own |= dict.fromkeys(("revisit_error", "first_visit_error", "brightness_drift"), np.nan)
             row = {**self.given(entrant.name, task), "quality": rows.pack(quality[index])}
-            found.append({**row, "scores": {name: rows.number(value) for name, value in own.items()}})
-        return found
+            measured.append({**row, "scores": {name: rows.number(value) for name, value in own.items()}})
+        return measured
 
     def given(self, name: str, task: Question) -> Row:
         """The frames at which the camera is back."""
@@ -127,11 +127,11 @@ class MemoryDrift(ModelProtocol):
             "revisit_consistency": float(distances(later, earlier, self.looks.distance, self.device).mean()),
         }
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
+    def scores(self, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """Means over clips, per tour; image quality per part of the video."""
-        scored = {name: ScoredMetric(*rows.clipwise(found, name, bootstrap, "tour")) for name in self.suite.metrics}
+        scored = {name: ScoredMetric(*rows.clipwise(all_rows, name, bootstrap, "tour")) for name in self.suite.metrics}
         if "image_quality" in scored:
-            curves = np.stack([rows.unpack(row["quality"]) for row in found])[:, self.suite.prefix :]
+            curves = np.stack([rows.unpack(row["quality"]) for row in all_rows])[:, self.suite.prefix :]
             starts = range(0, curves.shape[1], self.options.part)
             parts = {f"frames {s + 1}-{s + self.options.part}": curves[:, s : s + self.options.part].mean(1) for s in starts}
             over_time = {name: bootstrap.mean(values) for name, values in parts.items()}

@@ -42,8 +42,8 @@ def unpack(text: str) -> np.ndarray:
 
 def values(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     """(N,) row["scores"][key]; NaN for None and where a row has none."""
-    found = [row["scores"].get(key) for row in rows]
-    return np.array([np.nan if value is None else value for value in found], float)
+    numbers = [row["scores"].get(key) for row in rows]
+    return np.array([np.nan if value is None else value for value in numbers], float)
 
 
 def clipwise(
@@ -60,16 +60,16 @@ def clipwise(
     Returns:
         Over all clips, and value of the condition -> over the clips that have it; a mean over a hole is NaN.
     """
-    found = values(rows, key)
+    numbers = values(rows, key)
     if not by:
-        return bootstrap.mean(found), {}
+        return bootstrap.mean(numbers), {}
     kinds = np.array([row.get("condition", {}).get(by, "") for row in rows])
-    return bootstrap.mean(found), {kind: bootstrap.mean_where(found, kinds == kind) for kind in sorted(set(kinds))}
+    return bootstrap.mean(numbers), {kind: bootstrap.mean_where(numbers, kinds == kind) for kind in sorted(set(kinds))}
 
 
 def plain(score: Score) -> dict[str, float | None]:
     """Value, interval and, where there is one, interquartile mean; None where nothing can be said."""
-    found = {name: number(getattr(score, name)) for name in ("value", "low", "high", "iqm")}
-    if found["iqm"] is None:
-        del found["iqm"]
-    return found
+    shown = {name: number(getattr(score, name)) for name in ("value", "low", "high", "iqm")}
+    if shown["iqm"] is None:
+        del shown["iqm"]
+    return shown
