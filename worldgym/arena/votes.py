@@ -1,4 +1,4 @@
-"""Votes on disk, one JSON line each, and what they say: `Votes`, `report(votes)`."""
+"""Votes on disk, one JSON line each, and their statistics: `Votes`, `report(votes)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which split a world seed belongs to: by seed, never by frame, by arithmetic that nobody can get wrong.
+"""Which split a world seed belongs to: its last digit decides, so that all frames of a clip are in one split.
 
 Of ten consecutive seeds eight are for training, one for validation, one for tests: seed % 10 in 0…7, 8, 9.
 """

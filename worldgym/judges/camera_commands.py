@@ -1,6 +1,6 @@
-"""What actions ask of the camera: from an action array to motion and labels.
+"""The camera motion that actions command, and its labels.
 
-- `Momentum`: how a body speeds up and coasts. `DOOM_MOMENTUM`: the embedded game's, `NONE`: moves at once.
+- `Momentum`: how a body speeds up and coasts. `DOOM_MOMENTUM`: of the embedded game. `NONE`: speed follows at once.
 - `commanded_motion`, `commanded_labels`.
 """
 

@@ -120,7 +120,7 @@ def matrix_motion(camera_to_world: Any) -> Tensor:
 
 
 def scene_scale(motion: Tensor, floor: float) -> Tensor:
-    """(…, T-1, 5) -> (…, 1): the longest horizontal step of a video, at least `floor`; a length to measure the others by."""
+    """(…, T-1, 5) -> (…, 1): the longest horizontal step of a video, at least `floor`; the unit of the other steps."""
     return _length(motion).amax(-1, keepdim=True).clamp_min(floor)
 
 

@@ -1,10 +1,10 @@
-"""Several judges as one: what pleases one of them by its own blind spot does not please the others.
+"""Several judges as one: a mistake that one of them makes is outvoted by the others.
 
 - `InverseDynamicsCommittee`: mean log-probabilities. `CameraMotionCommittee`: mean motion.
-- `committee(members)`: the right one.
+- `committee(members)`: the one that fits the members.
 
 A model that is trained against a judge learns what the judge mistakes for good as well as what is good. Ensembles of reward
-models put that off (Coste et al., arXiv 2310.02743). Members of different architecture have least in common.
+models put that off (Coste et al., arXiv 2310.02743). Members of different architecture share the fewest mistakes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class InverseDynamicsCommittee(InverseDynamics):
 
     @property
     def steps_alone(self) -> bool:
-        """Members are asked about whole clips."""
+        """False: members read whole clips."""
         return False
 
     def logits_of(self, unit: torch.Tensor) -> list[torch.Tensor]:

@@ -1,8 +1,8 @@
-"""Learned matching: where did each part of a picture come from, by features that are learned for it?
+"""Learned matching: which part of the frame before fits each part of a frame, by learned features.
 
 - `Correlation`: features of every frame in cells of 4x4 pixels, and how well those of the frame before fit at every shift
   (local correlation, as in FlowNet, arXiv 1504.06852, and PWC-Net, arXiv 1709.02371).
-- `normalised`: light taken out, so that a darker or tinted picture of the same scene gives the same numbers.
+- `normalised`: zero mean and unit variance per colour, so that a darker or tinted picture of a scene gives the same numbers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How far apart do two pictures look? One door for perceptual distance, and the name of what is behind it.
+"""Perceptual distance: how different two pictures look, and the name of the network that says so.
 
-- `Distance`: what there is behind the door, `worldgym.zoo.perceptual_distance`.
+- `Distance`: what `worldgym.zoo.perceptual_distance` returns.
 - `FeatureDistance`: on the stages of a `Quality` net or of a codec's encoder. `PublishedLPIPS`: the `lpips` package.
 """
 

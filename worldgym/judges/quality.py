@@ -1,4 +1,4 @@
-"""How good does a single frame look, with nothing to compare it to? A net that was trained to rank.
+"""Quality of a single frame without a reference: a net that was trained to rank frames.
 
 - `Quality`: frames (…, H, W, 3) to a number in [0, 1] each; `stages` gives its inner features (see `judges.perceptual`).
 - `ranking_loss`: the Bradley-Terry loss it was trained with.
@@ -16,7 +16,7 @@ from torch import nn
 
 from worldgym.errors import InputError
 
-SCALE = 10.0  # log-odds between the best and the worst frame there can be
+SCALE = 10.0  # log-odds of a frame of quality 1 against one of quality 0
 PATCH = 8  # pixels
 STEMS = ("convolution", "patches")
 
@@ -63,7 +63,7 @@ class Quality(nn.Module):
         self.head = nn.Sequential(nn.Linear(seen, wide), nn.SiLU(), nn.Linear(wide, 1))
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Quality q of every frame: the net holds frame a for better than frame b with the odds exp(10 (q_a - q_b)).
+        """Quality q of every frame; by the net, frame a is better than frame b with odds exp(10 (q_a - q_b)).
 
         Args:
             frames: (…, H, W, 3) uint8 RGB.
@@ -142,7 +142,7 @@ class _Attention(nn.Module):
 
 
 class _Embed(nn.Module):
-    """Patches of the frame and, four times as loud, of what a 3x3 mean takes away from it: detail shows blur and noise."""
+    """Patches of the frame, and of its difference from its 3x3 mean times four, which shows blur and noise."""
 
     def __init__(self, channels: int, height: int, width: int):
         super().__init__()

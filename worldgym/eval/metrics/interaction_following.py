@@ -1,4 +1,4 @@
-"""Interaction following: does the camera of a video move as it was told to? (WorldCompass, arXiv 2602.09022)
+"""Interaction following: how far the camera of a video moves as commanded (WorldCompass, arXiv 2602.09022).
 
 A camera judge reads relative motion m_i; label_tau(m_i) in {0 … 80} joins one of 9 translations and one of 9 rotations:
 

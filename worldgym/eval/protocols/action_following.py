@@ -80,17 +80,17 @@ class ActionFollowing(ModelProtocol):
 
     @staticmethod
     def with_donors(tasks: Sequence[Question], seed: int, suite: Suite) -> list[Question]:
-        """The same tasks; each knows, under "donor", whose actions it is judged against in the shuffled row."""
+        """The same tasks, each with the clip under "donor" whose actions it is judged against in the shuffled row."""
         donors = derangement(len(tasks), generator(seed, suite.name, "shuffled"))
         return [dataclasses.replace(task, extra={"donor": tasks[donor]}) for task, donor in zip(tasks, donors, strict=True)]
 
     def judges(self) -> tuple[str, ...]:
-        """The judge of actions, and where the suite asks for looks the networks behind them."""
+        """The judge of actions, and the networks of those metrics of looks that the suite names."""
         return (self.suite.judge, *(networks(self.options.quality, self.options.perceptual) if self._looks else ()))
 
     @property
     def _looks(self) -> bool:
-        """Does the suite name a metric of looks?"""
+        """Whether the suite names a metric of looks."""
         return bool(METRICS.keys() & set(self.suite.metrics))
 
     def load_judges(self) -> None:
@@ -100,19 +100,19 @@ class ActionFollowing(ModelProtocol):
             self.looks = Looks(self.options.quality, self.options.perceptual, self.device)
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
-        """What the judge reads; nothing that was given is scored."""
+        """Rows of what the judge reads; frames that were given are not scored."""
         predicted, features = self._read(frames)
         measured = [self._labels(entrant, task, read) for task, read in zip(tasks, predicted, strict=True)]
         for row, own in zip(measured, features, strict=True):
             row["features"] = rows.pack(own)
-        if entrant.source != "reference":  # the true frames say nothing about themselves
+        if entrant.source != "reference":  # comparing the true frames with themselves means nothing
             self._compare(measured, frames, np.stack([task.truth for task in tasks]))
         if self._looks:
             self._look(entrant, measured, frames, np.stack([task.truth for task in tasks]))
         return measured
 
     def given(self, name: str, task: Question) -> Row:
-        """The actions that the clip is judged against, and in the shuffled row whose they are."""
+        """The actions that the clip is judged against; in the shuffled row also the id of the clip that they come from."""
         asked = task.extra["donor"] if name == "shuffled" else task
         given = rows.columns(action_spec(self.suite.spec).names, asked.actions[self.suite.prefix - 1 :])
         return {"given": given, "given_from": asked.id} if name == "shuffled" else {"given": given}
@@ -189,4 +189,4 @@ def _frechet(all_rows: Sequence[Row], bootstrap: Bootstrap) -> Score:
         return Score(np.nan)
     a, b = (np.stack([rows.unpack(row[key]) for row in all_rows]) for key in ("features", "truth_features"))
     score = bootstrap.refitted(lambda picked: frechet(a[picked], b[picked]), frechet(a, b))
-    return dataclasses.replace(score, low=max(score.low, 0.0))  # moving the interval must not cross 0
+    return dataclasses.replace(score, low=max(score.low, 0.0))  # a distance cannot be negative, but the moved interval could

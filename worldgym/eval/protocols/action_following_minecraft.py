@@ -1,4 +1,4 @@
-"""Action following in Minecraft: the protocol of MineWorld and RLIR, to the letter.
+"""Action following in Minecraft: the protocol of MineWorld and RLIR, as published.
 
 The first frame of each validation clip and 15 actions go in. The 15 frames that come out are written as mp4 and read back
 (MineWorld evaluates files), shown to VPT's inverse dynamics model in one call at 128x128, and its labels compared with the
@@ -99,7 +99,7 @@ class ActionFollowingMinecraft(ModelProtocol):
             print(f"note: {name} will be empty: {reason}")
 
     def given(self, name: str, task: Question) -> Row:
-        """The labels that a clip is judged against, and in the shuffled row whose they are."""
+        """The labels that a clip is judged against; in the shuffled row also the id of the clip that they come from."""
         asked = task.extra["donor"] if name == "shuffled" else task
         first, groups = self.suite.prefix - 1, len(action_spec(self.suite.spec).groups)
         camera = vpt_idm.CAMERA.quantise(asked.extra["degrees"][first:])
@@ -107,7 +107,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         return {**row, "given_from": asked.id} if name == "shuffled" else row
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
-        """What the judge reads and how the frames look; nothing that was given is scored."""
+        """Rows of what the judge reads and how the frames look; frames that were given are not scored."""
         return [self._row(entrant, task, clip[self.suite.prefix :]) for task, clip in zip(tasks, frames, strict=True)]
 
     def _row(self, entrant: Entrant, task: Question, made: np.ndarray) -> Row:
@@ -118,7 +118,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         given, read = (self._labels(row[key])[:, -2:] for key in ("given", "predicted"))
         scores = {"camera_error": rows.number(np.abs(given - read).mean())}
         seen = {"imaging_quality": self.looks.quality(made), "dynamic_degree": self.looks.dynamic(made, self.options.fps)}
-        if not real:  # the true frames say nothing about themselves
+        if not real:  # comparing the true frames with themselves means nothing
             truth = task.truth[self.suite.prefix :]
             seen |= {"psnr": psnr(made[None], truth[None])[0], "ssim": ssim(made[None], truth[None])[0]}
             seen["lpips"] = self.looks.distance(made, truth)
@@ -197,4 +197,4 @@ def _fvd(all_rows: Sequence[Row], bootstrap: Bootstrap) -> Score:
         return float(np.mean([frechet(x[:, p], y[:, p]) for p in range(x.shape[1])]))
 
     score = bootstrap.refitted(lambda picked: distance(a[picked], b[picked]), distance(a, b))
-    return dataclasses.replace(score, low=max(score.low, 0.0))  # moving the interval must not cross 0
+    return dataclasses.replace(score, low=max(score.low, 0.0))  # a distance cannot be negative, but the moved interval could

@@ -1,4 +1,4 @@
-"""Who answers: models by name, path, own class or folder of finished videos, and baselines that need no training.
+"""Entrants of a suite: models by name, path, own class or folder of finished videos, and baselines that need no training.
 
 - `Generator`: the one method that a model has.
 - `load(name, suite, device)`: an entrant that fits the suite. `generate_or_fail(...)`: its frames, checked.
@@ -38,7 +38,7 @@ class Generator(Protocol):
 
 
 class LastFrame:
-    """Repeats the last given frame: perfect when nothing moves, deaf to every action."""
+    """A baseline that repeats the last given frame: perfect when nothing moves, and it follows no action."""
 
     kind = "baseline"
 
@@ -87,7 +87,7 @@ def _own(name: str, suite: Suite, device: str) -> Entrant:
 
 
 def is_attribute(name: str) -> bool:
-    """Does a name look like "package.module:attribute"?"""
+    """Whether a name has the form "package.module:attribute"."""
     module, colon, attribute_name = name.partition(":")
     dotted = all(part.isidentifier() for part in module.split("."))
     return bool(colon) and dotted and attribute_name.isidentifier()

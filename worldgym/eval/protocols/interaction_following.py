@@ -1,4 +1,4 @@
-"""Interaction following (WorldCompass): held actions in, does the camera move along?
+"""Interaction following (WorldCompass): whether the camera moves along with held actions.
 
 Clips begin at rest in a room; then single actions ("basic") or a translation with a rotation ("composite") are held for some
 steps at a time, over a short, middle or long horizon. A held-out camera judge reads the motion; the labels that it must find
@@ -82,7 +82,7 @@ class InteractionFollowing(ModelProtocol):
         return cells
 
     def tasks(self, seed: int, clips: int) -> list[Question]:
-        """Clips of the game, cell by cell; each knows whose labels it is judged against in the shuffled row."""
+        """Clips of the game, cell by cell, each with the clip whose labels it is judged against in the shuffled row."""
         cells = self._check_clips(clips)
         seeds = suites.suite_seeds(self.suite, seed, clips)
         questions: list[Question] = []
@@ -118,7 +118,7 @@ class InteractionFollowing(ModelProtocol):
         )
 
     def judges(self) -> tuple[str, ...]:
-        """The camera judge, and that of frames where there is one."""
+        """The camera judge, and the judge of frames where the suite names one."""
         return tuple(name for name in (self.suite.judge, self.options.quality) if name)
 
     def load_judges(self) -> None:
@@ -129,7 +129,7 @@ class InteractionFollowing(ModelProtocol):
         self.frames_judge = zoo.load(self.options.quality, device=self.device) if self.options.quality else None
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
-        """What the camera judge reads; nothing that was given is scored."""
+        """Rows of what the camera judge reads; frames that were given are not scored."""
         first = self.suite.prefix
         quality = visual_quality(self._qualities(frames[:, first:]))
         measured = []

@@ -1,4 +1,4 @@
-"""Metrics about looks, for any protocol over world models: named once, measured once.
+"""Metrics of looks (quality, drift, perceptual distance, motion) for any protocol over world models.
 
 - `METRICS`: by the names that suites use. `Looks`: the held-out quality net and the distance behind them; numbers per clip.
 - `networks(judge, net)`: what must be hashed.
@@ -20,8 +20,8 @@ from worldgym.judges.quality import Quality
 from worldgym.zoo import load_judge, perceptual_distance
 
 JUDGE = "doom-rooms/quality-heldout"
-# An autoencoder that ranks nothing: features of the quality net are all about sharpness and find another place nearer
-# than a blurred copy of the same one.
+# The codec of the distance: features of the quality net describe sharpness above all, so that a sharp frame of another place
+# would be nearer than a blurred frame of the same place.
 DISTANCE = "doom-rooms/latent-codec"
 METRICS = {
     "image_quality": Metric("higher", "Mean quality of the generated frames, by the held-out quality net, in [0, 1]."),

@@ -1,7 +1,8 @@
-"""Memory and drift (ours): does a place look the same when the camera comes back, and does the picture hold over a minute?
+"""Memory and drift (ours): whether a place looks the same when the camera comes back, and how quality holds over long videos.
 
-Tours through the true game that come back (look away and back, full turns, out and home again); 64 and more frames. Models
-that hold fewer frames go on from their own last ones (`worldgym.eval.protocols.sliding`) and forget what is older.
+A tour is a scripted walk through the true game that comes back (look away and back, full turns, out and home again), of 64 or
+more frames. Models that hold fewer frames go on from their own last ones (`worldgym.eval.protocols.sliding`)
+and forget what is older.
 
 Rows: revisiting frames, distances to the truth and qualities per frame, means over clips under "scores". References: "truth".
 """
@@ -94,7 +95,7 @@ class MemoryDrift(ModelProtocol):
         self.looks = Looks(self.judges()[0], self.options.perceptual, self.device)
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
-        """What is shown against what is there, and how good it looks."""
+        """Rows of distances to the truth at revisits and elsewhere, and of quality."""
         truth = np.stack([task.truth for task in tasks])
         quality = qualities(frames, self.looks.judge, self.device)
         apart = distances(frames, truth, self.looks.distance, self.device)
@@ -108,7 +109,7 @@ class MemoryDrift(ModelProtocol):
             pairs = task.extra["revisits"]
             own = {name: values[index] for name, values in per_clip.items()}
             own |= self._memory(frames[index], apart[index], pairs)
-            if entrant.source == "reference":  # the true frames say nothing about their distance to themselves
+            if entrant.source == "reference":  # comparing the true frames with themselves means nothing
                 own |= dict.fromkeys(("revisit_error", "first_visit_error", "brightness_drift"), np.nan)
             row = {**self.given(entrant.name, task), "quality": rows.pack(quality[index])}
             measured.append({**row, "scores": {name: rows.number(value) for name, value in own.items()}})

@@ -83,7 +83,7 @@ class RewardRanking(Protocol):
         return variants.tasks(self.suite, self.options.codec, self.options.model, seeds, seed, self.device)
 
     def judges(self) -> tuple[str, ...]:
-        """None: what is right is known. The networks that make versions count as part of the suite."""
+        """No networks, because the order of versions is known; the networks that make versions are part of the suite."""
         return tuple(name for name in (self.options.codec, self.options.model) if name)
 
     def load_judges(self) -> None:

@@ -1,4 +1,4 @@
-"""Walks that come back: scripted actions through the true game, with true poses.
+"""Tours: scripted walks through the true game that come back to where they were, with true poses.
 
 - `SCRIPTS`: name -> actions of a tour. `Guide`: plays tours from many starts and keeps those that truly come back.
 """

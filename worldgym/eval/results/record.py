@@ -75,7 +75,7 @@ def _common(run: Circumstances) -> dict[str, Any]:
 
 
 def entry_record(run: Circumstances, answer: Answer) -> dict[str, Any]:
-    """One result file as plain values; a hole is null."""
+    """One result file as plain values; a missing value is null."""
     entrant, rows = answer.entrant, list(answer.rows)
     record = {
         "what": "result",

@@ -21,12 +21,12 @@ def number(value: float) -> float | None:
 
 
 def columns(names: Sequence[str], labels: np.ndarray) -> dict[str, str]:
-    """Labels (T, A) as one line of text per column: 15 numbers, not 15 lines of JSON."""
+    """Labels (T, A) as one text of numbers per column."""
     return {name: " ".join(map(str, labels[:, column])) for column, name in enumerate(names)}
 
 
 def labels(names: Sequence[str], value: Mapping[str, str]) -> np.ndarray:
-    """The way back: (T, A) int64."""
+    """The inverse of `columns`: (T, A) int64."""
     return np.array([list(map(int, value[name].split())) for name in names], np.int64).T
 
 
@@ -36,7 +36,7 @@ def pack(values: np.ndarray) -> str:
 
 
 def unpack(text: str) -> np.ndarray:
-    """The way back: (D,) float64."""
+    """The inverse of `pack`: (D,) float64."""
     return np.frombuffer(base64.b64decode(text), "<f2").astype(float)
 
 
@@ -58,7 +58,7 @@ def clipwise(
         by: name of a condition; "" for no groups.
 
     Returns:
-        Over all clips, and value of the condition -> over the clips that have it; a mean over a hole is NaN.
+        Over all clips, and value of the condition -> over the clips that have it; the mean is NaN where a value is missing.
     """
     numbers = values(rows, key)
     if not by:
@@ -68,7 +68,7 @@ def clipwise(
 
 
 def plain(score: Score) -> dict[str, float | None]:
-    """Value, interval and, where there is one, interquartile mean; None where nothing can be said."""
+    """Value, interval and, where there is one, interquartile mean; None where there is no value."""
     shown = {name: number(getattr(score, name)) for name in ("value", "low", "high", "iqm")}
     if shown["iqm"] is None:
         del shown["iqm"]

@@ -1,4 +1,4 @@
-"""Do two rows say the same? Exactly, or up to the rounding of another batch or machine.
+"""Whether two rows are equal, exactly or up to the rounding of another batch or machine.
 
 - `differences(made, wanted, close)`: where two rows differ, one short text each.
 

@@ -1,4 +1,4 @@
-"""From rows to the "scores" of a result file: one road for the run, for `--verify` and for the leaderboard.
+"""The "scores" of a result file, computed from its rows: the same code for the run, for `--verify` and for the leaderboard.
 
 - `of_rows(protocol, parts)`: plain JSON values. `failed(rows)`: rows that hold a failure.
 """
@@ -46,8 +46,8 @@ def of_rows(protocol: Scorer, parts: Mapping[int, Sequence[Row]]) -> dict[str, A
         parts: seed -> its rows; several seeds are put together, and every resample draws as many clips from each.
 
     Returns:
-        Metric -> "better", "value", "low", "high", perhaps "iqm" and "groups". All values are null when a clip failed: a mean
-        over a hole is null.
+        Metric -> "better", "value", "low", "high", perhaps "iqm" and "groups". All values are null when a clip
+        failed.
     """
     together = [row for part in parts.values() for row in part]
     if failed(together) or not together:

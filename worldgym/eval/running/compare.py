@@ -3,8 +3,8 @@
 - `compare(a, b)`: one `Difference` per metric, B minus A. `main(job)`: `python -m worldgym.eval --compare A.json B.json`, or
   two folders of entries, with all their seeds.
 
-Both entries answered the same clips, so every resample draws the same clips for both: what makes a clip easy or hard falls
-out of the difference. The probability of improvement is the share of clips on which B is better, ties counting one half
+Both entries answered the same clips, so every resample draws the same clips for both, and how easy or hard a clip is cancels
+in the difference. The probability of improvement is the share of clips on which B is better, ties counting one half
 (Agarwal et al., arXiv 2108.13264, section 4.2, here in pairs).
 """
 
@@ -50,7 +50,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse" or "no difference shown": does the interval leave 0 out?"""
+        """ "better", "worse" or "no difference shown": whether the interval leaves 0 out, and on which side."""
         low, high = self.difference.low, self.difference.high
         if not low > 0 and not high < 0:
             return "no difference shown"
@@ -100,7 +100,7 @@ def _same_clips(a: Result, b: Result) -> None:
 
 
 def _scores(protocol: Protocol, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Score]:
-    """With all resamples; a failed clip leaves nothing to compare."""
+    """Scores with all resamples; entries with failed clips cannot be compared."""
     if scores.failed(all_rows):
         raise InputError(f"an entry failed on {len(scores.failed(all_rows))} clips, and a mean over a hole is none")
     return {name: scored.score for name, scored in protocol.scores(all_rows, bootstrap).items()}
@@ -176,7 +176,7 @@ def _bar(pen: ImageDraw.ImageDraw, font: Any, one: Difference, y: float, middle:
 
 
 def plain(differences: Sequence[Difference]) -> list[dict[str, Any]]:
-    """For JSON; holes are null."""
+    """The differences as JSON values; a missing value is null."""
     return [
         {
             **{"metric": one.metric, "better": one.better, "a": rows.number(one.a), "b": rows.number(one.b)},

@@ -50,7 +50,7 @@ class Ready:
 
 
 def run(job: Job) -> dict[str, Any] | None:
-    """Run, write the files, print the table; the summary, or None in a process that only helps.
+    """Run, write the files, print the table; the summary, or None in a process other than the first.
 
     Raises:
         InputError: anything that is wrong with the job, before the long work begins; or an entry failed on every clip.
@@ -166,7 +166,7 @@ def pictures(ready: Ready, answers: Sequence[Answer], shown: dict[int, Question]
 
 
 def clip_film(answer: Answer, shown: Sequence[int], path: Path, fps: float = 6.0) -> None:
-    """An entry's shown clips, one after the other, without any writing on them: what the leaderboard's page plays."""
+    """An entry's shown clips, one after the other, without captions; the leaderboard's page plays this file."""
     stills = [still for clip in shown if clip in answer.shown for still in answer.shown[clip]]
     if not stills or answer.entrant.kind == "shuffled":  # whose frames are those of the truth
         return
@@ -190,7 +190,7 @@ def save_clips(answers: Sequence[Answer], tasks: Sequence[Question], folder: Pat
 
 
 def complain(answers: Sequence[Answer]) -> None:
-    """Say which entries failed; they are on record.
+    """Print which entries failed; their rows say why.
 
     Raises:
         InputError: an entry failed on every clip.

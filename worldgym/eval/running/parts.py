@@ -3,7 +3,7 @@
 - `Parts`: pieces of one entry. `Piece`: the rows of some clips and the frames to show.
 - `worker()`: which process this is (RANK and WORLD_SIZE, as torchrun and accelerate set them).
 
-A piece is a file; it is there or not, never half. Its folder's name is a hash of everything that decides its content, so a
+A piece is a file, written whole or not at all. Its folder's name is a hash of everything that decides its content, so a
 changed run never picks up another's pieces.
 """
 

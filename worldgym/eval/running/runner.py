@@ -68,7 +68,7 @@ class Run:
         return ranges
 
     def entry(self, entrant: Entrant) -> Answer | None:
-        """All rows of one entry; None in a process that only helps."""
+        """All rows of one entry; None in a process other than the first."""
         parts, pieces = self._parts(entrant), self.pieces()
         mine = [piece for i, piece in enumerate(pieces) if i % self.worker.world == self.worker.rank]
         for clips in self._bar(f"{entrant.name}: generating", mine):

@@ -101,7 +101,7 @@ class _Backbone(nn.Module):
         self.norm = nn.LayerNorm(width)  # for depth alone
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, 3, H, W) normalised -> (B, T, 2 width): what one frame's and all frames' attention say of the camera."""
+        """(B, T, 3, H, W) normalised -> (B, T, 2 width): the camera token from the last local and the last global block."""
         batch, frames = x.shape[:2]
         rows, columns = x.shape[-2] // PATCH, x.shape[-1] // PATCH
         tokens = self._tokens(x.flatten(0, 1), rows, columns).unflatten(0, (batch, frames))

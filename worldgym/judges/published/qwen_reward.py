@@ -94,7 +94,7 @@ class QwenReward(nn.Module):
             (special tokens in the text, outputs) float32.
 
         Raises:
-            InputError: the places kept for what is seen are not as many as there is to see.
+            InputError: the text has another number of places for patches than there are patches.
         """
         words = self.body.language_model.embed_tokens(tokens[None])
         kept = tokens == stand_in
