@@ -19,9 +19,9 @@ def commit() -> str | None:
     folder = Path(__file__).parent
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None  # installed, perhaps inside somebody else's repository
-    found = _git(folder, "rev-parse", "HEAD")
+    head = _git(folder, "rev-parse", "HEAD")
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
-    return f"{found}-dirty" if found and changed else found
+    return f"{head}-dirty" if head and changed else head
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

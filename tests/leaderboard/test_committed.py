@@ -24,6 +24,11 @@ def test_the_published_schema_fits():
         validator.validate(schema.read(path))
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(path.parts[-3:]))
+def test_a_committed_result_has_a_line_per_row(path):
+    assert path.read_text() == record.text(schema.read(path))
+
+
 def test_tables_are_those_of_the_files():
     assert (FOLDER / "README.md").read_text() == tables.markdown(entries.load(FOLDER))
 

@@ -26,7 +26,7 @@ SCALE = 4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arena:
-    """What is asked.
+    """The pairs to compare, and where votes go.
 
     Attributes:
         folders: "a", "b" and perhaps "truth" -> folder of clips.
@@ -55,7 +55,7 @@ class Arena:
         self.votes.add(pair.clip, question, {"left": pair.left, "right": other, "tie": "tie"}.get(side, side))
 
     def about(self) -> dict[str, Any]:
-        """What the page may know."""
+        """What the page is told: counts and questions, no names of models."""
         done = self.votes.read()
         open_pairs = [i for i, pair in enumerate(self.pairs) if any((pair.clip, q) not in done for q in QUESTIONS)]
         return {"pairs": len(self.pairs), "open": open_pairs, "truth": "truth" in self.folders}
@@ -127,4 +127,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Quiet."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""Votes on disk, one JSON line each, and what they say: `Votes`, `report(votes)`."""
+"""Votes on disk, one JSON line each, and their statistics: `Votes`, `report(votes)`."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ def _check(clip: Any, question: Any, answer: Any) -> None:
 
 def report(votes: Mapping[tuple[str, str], str], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Per question: how many votes, and the shares of "a", "tie" and "b" with 95 % bootstrap intervals over clips."""
-    found = {}
+    counted = {}
     for question in QUESTIONS:
         answers = [answer for (_, asked), answer in sorted(votes.items()) if asked == question]
-        found[question] = {"votes": len(answers), **_shares(answers, seed)}
-    return found
+        counted[question] = {"votes": len(answers), **_shares(answers, seed)}
+    return counted
 
 
 def _shares(answers: Sequence[str], seed: int) -> dict[str, list[float] | None]:
@@ -118,10 +118,10 @@ def _shares(answers: Sequence[str], seed: int) -> dict[str, list[float] | None]:
     return {answer: [round(x, 6) for x in (score.value, score.low, score.high)] for answer, score in scores.items()}
 
 
-def table(found: Mapping[str, Mapping[str, Any]], a: str, b: str) -> str:
+def table(counted: Mapping[str, Mapping[str, Any]], a: str, b: str) -> str:
     """Two lines of text, as the papers report human comparison: win, tie, lose of A against B."""
     lines = [f"A = {a}, B = {b}; 95 % bootstrap intervals over clips"]
-    for question, shares in found.items():
+    for question, shares in counted.items():
         words = {"a": "A wins", "tie": "tie", "b": "B wins"}
         cells = [f"{words[x]} {shares[x][0]:.0%} [{shares[x][1]:.0%}, {shares[x][2]:.0%}]" for x in ANSWERS if shares[x]]
         lines.append(f"{question:8} {shares['votes']:4} votes   {'   '.join(cells) or 'none yet'}")

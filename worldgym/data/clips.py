@@ -83,9 +83,9 @@ class ClipStore:
 
 
 def visible(clip: Clip) -> bool:
-    """Whether the actions of a clip can be seen: at most a quarter of its frames are still, at most 3 steps run into a wall.
+    """Whether the actions of a clip can be seen: at most a quarter of its frames are still, and at most 3 steps are blocked.
 
-    As in RLIR (static clips are filtered). A step is still when the picture changes by less than 1.5 grey levels per pixel
+    RLIR filters static clips in the same way. A step is still when the picture changes by less than 1.5 grey levels per pixel
     on average, and blocked when a movement key is held for the second time in a row and the player does not move.
     """
     change = np.abs(np.diff(clip.frames.astype(np.int16), axis=0)).mean((1, 2, 3))

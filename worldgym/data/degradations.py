@@ -1,4 +1,4 @@
-"""Graded damage to frames: what a picture loses when it is made worse on purpose.
+"""Graded damage to frames: blur, noise, wrong light and the like, each with a severity from 0 to 1.
 
 - `DEGRADATIONS`: name -> function(frames, severity, random) for damage that needs nothing but the frames.
 - `corrupted(codec, …)`: a codec's reconstruction with a share of its codes, or of its latents' precision, lost.
@@ -60,14 +60,14 @@ def tint(frames: Tensor, severity: Tensor, random: torch.Generator) -> Tensor:
 
 
 def pixelate(frames: Tensor, severity: Tensor, random: torch.Generator) -> Tensor:
-    """Blocks of 8x8 pixels pulled towards their own mean, at 1 all the way."""
+    """Blocks of 8x8 pixels moved towards their own mean; at severity 1 each block is its mean."""
     x = _unit(frames)
     means = F.avg_pool2d(x, BLOCK).repeat_interleave(BLOCK, -1).repeat_interleave(BLOCK, -2)
     return _frames(torch.lerp(x, means, _wide(severity, x)))
 
 
 def mosaic(frames: Tensor, severity: Tensor, random: torch.Generator) -> Tensor:
-    """Blocks of 8x8 pixels replaced by blocks from elsewhere in the frame, at 1 half of them."""
+    """Blocks of 8x8 pixels replaced by blocks from elsewhere in the frame; at severity 1 half of the blocks."""
     blocks = frames.unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK)).transpose(2, 3).flatten(1, 2)  # (N, cells, 8, 8, 3)
     order = torch.rand(blocks.shape[:2], generator=random).argsort(1)
     lost = torch.rand(blocks.shape[:2], generator=random) < 0.5 * severity.cpu()[:, None]
@@ -78,7 +78,7 @@ def mosaic(frames: Tensor, severity: Tensor, random: torch.Generator) -> Tensor:
 
 
 def ghost(frames: Tensor, severity: Tensor, random: torch.Generator) -> Tensor:
-    """A second picture, moved by 3 to 10 pixels to a side, mixed in up to half: what a mean over possibilities looks like."""
+    """A second picture, moved by 3 to 10 pixels to a side, mixed in up to half, as in the mean of two possible frames."""
     x = _unit(frames)
     shifts = torch.randint(3, 11, (len(x),), generator=random) * (1 - 2 * torch.randint(0, 2, (len(x),), generator=random))
     columns = torch.arange(x.shape[-1]) - shifts[:, None]
@@ -100,18 +100,18 @@ DEGRADATIONS: dict[str, Degradation] = {
 
 
 def corrupted(codec: nn.Module, frames: Tensor, severity: Tensor, random: torch.Generator) -> Tensor:
-    """Through a codec and back; on the way up to 0.3 of the codes become others, or latents get noise of up to 1 standard
-    deviation.
+    """A codec's reconstruction after up to 0.3 of the codes were replaced, or noise of up to 1 standard deviation was added to
+    the latents.
 
     Args:
         codec: has `encode` to integer codes (N, L) or float latents (N, C, h, w), and `decode`.
         frames, severity, random: see the module.
     """
     codes = codec.encode(frames)
-    share = severity.to(codes.device).view(-1, *[1] * (codes.ndim - 1))
+    amount = severity.to(codes.device).view(-1, *[1] * (codes.ndim - 1))
     if codes.is_floating_point():
-        return codec.decode(codes + share * torch.randn(codes.shape, generator=random).to(codes.device))
-    lost = torch.rand(codes.shape, generator=random).to(codes.device) < 0.3 * share
+        return codec.decode(codes + amount * torch.randn(codes.shape, generator=random).to(codes.device))
+    lost = torch.rand(codes.shape, generator=random).to(codes.device) < 0.3 * amount
     others = torch.randint(0, codec.codes, codes.shape, generator=random).to(codes.device)
     return codec.decode(torch.where(lost, others, codes))
 

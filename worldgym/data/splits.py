@@ -1,4 +1,4 @@
-"""Which split a world seed belongs to: by seed, never by frame, by arithmetic that nobody can get wrong.
+"""Which split a world seed belongs to: its last digit decides, so that all frames of a clip are in one split.
 
 Of ten consecutive seeds eight are for training, one for validation, one for tests: seed % 10 in 0…7, 8, 9.
 """
@@ -20,9 +20,9 @@ def seeds(split: str, start: int, count: int) -> list[int]:
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     digits = SPLITS[split]
-    found, seed = [], start
-    while len(found) < count:
+    chosen, seed = [], start
+    while len(chosen) < count:
         if seed % 10 in digits:
-            found.append(seed)
+            chosen.append(seed)
         seed += 1
-    return found
+    return chosen

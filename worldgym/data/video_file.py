@@ -62,18 +62,20 @@ class VideoFile:
         av, stream = _library(), self._stream
         per_frame = 1 / (stream.average_rate * stream.time_base)  # ticks of the stream's clock
         first = stream.start_time or 0
-        found: list[np.ndarray] = []
+        frames: list[np.ndarray] = []
         try:
             self._file.seek(round(first + start * per_frame), stream=stream, backward=True)
             for frame in self._file.decode(stream):
                 self.decoded += 1
                 if round((frame.pts - first) / per_frame) >= start:
-                    found.append(frame.to_ndarray(format="rgb24"))
-                if len(found) == count:
-                    return np.stack(found)
+                    frames.append(frame.to_ndarray(format="rgb24"))
+                if len(frames) == count:
+                    return np.stack(frames)
         except av.FFmpegError as error:
-            raise InputError(f"{str(self.path)!r} is damaged near frame {start + len(found)} ({error})") from None
-        raise InputError(f"{str(self.path)!r} ends after frame {start + len(found) - 1}; frame {start + count - 1} was needed")
+            raise InputError(f"{str(self.path)!r} is damaged near frame {start + len(frames)} ({error})") from None
+        raise InputError(
+            f"{str(self.path)!r} ends after frame {start + len(frames) - 1}; frame {start + count - 1} was needed"
+        )
 
 
 def encode(frames: np.ndarray, target: str | Path | io.BytesIO, fps: int) -> None:

@@ -85,8 +85,8 @@ class Recording:
         return [line for line in self.jsonl.read_text().splitlines() if line.strip()]
 
     @functools.cached_property
-    def steps(self) -> tuple[list[dict[str, Any]], np.ndarray]:
-        """Action dictionaries, one per frame, and (frames,) bool whether a menu was open."""
+    def inputs(self) -> tuple[list[dict[str, Any]], np.ndarray]:
+        """What was pressed, one dictionary of actions per frame, and (frames,) bool, whether a menu was open."""
         raw = [_raw(line) for line in self.lines]
         recorded = [step for step in raw if step is not None]
         if len(recorded) == len(raw):  # VPT's own format
@@ -114,7 +114,7 @@ class Recording:
             )
         with VideoFile(self.video) as file:
             pictures = file.read(start, frames)
-        steps, gui = self.steps
+        steps, gui = self.inputs
         used = steps[first : first + frames - 1]
         degrees = np.array([np.asarray(step.get("camera", (np.nan, np.nan)), float) for step in used])
         return Window(
@@ -142,7 +142,7 @@ def repaired(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     wheel shows in "hotbar" only, so it is given the key of its slot.
     """
     stuck = bool(steps) and steps[0]["mouse"].get("newButtons") == [0]
-    slot, found = 0, []
+    slot, mended = 0, []
     for index, step in enumerate(steps):
         mouse, keys = dict(step["mouse"]), list(step["keyboard"]["keys"])
         stuck = stuck and not (index and 0 in mouse.get("newButtons", ()))
@@ -152,8 +152,8 @@ def repaired(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if now != slot:
             keys.append(f"key.keyboard.{now + 1}")
         slot = now
-        found.append({**step, "mouse": mouse, "keyboard": {**step["keyboard"], "keys": keys}})
-    return found
+        mended.append({**step, "mouse": mouse, "keyboard": {**step["keyboard"], "keys": keys}})
+    return mended
 
 
 def recordings(folder: str | Path, lag: int = 0) -> list[Recording]:
@@ -172,8 +172,8 @@ def recordings(folder: str | Path, lag: int = 0) -> list[Recording]:
 
 
 def _number(stem: str) -> int:
-    found = re.findall(r"\d+", stem)
-    return int(found[-1]) if found else -1
+    numbers = re.findall(r"\d+", stem)
+    return int(numbers[-1]) if numbers else -1
 
 
 def validation_prompts(
@@ -217,16 +217,16 @@ def training_prompts(
 
 
 def _candidates(
-    found: list[Recording], tries: int, generator: np.random.Generator, frames: int, size: tuple[int, int]
+    choices: list[Recording], tries: int, generator: np.random.Generator, frames: int, size: tuple[int, int]
 ) -> Iterator[Window]:
     """Random windows of random recordings; where a menu is open nothing is decoded."""
     for _ in range(tries):
-        recording = found[int(generator.integers(len(found)))]
+        recording = choices[int(generator.integers(len(choices)))]
         room = len(recording) - frames
         if room < 0:
             continue
         start = int(generator.integers(room + 1))
-        if not recording.steps[1][start : start + frames].any():
+        if not recording.inputs[1][start : start + frames].any():
             yield recording.window(start, frames, size)
 
 

@@ -42,12 +42,14 @@ def check_agent(env: Any, agent: Any, seed: int = 0, dtype: torch.dtype = torch.
     if isinstance(first, str):
         return [first]
     again = _play(env, agent, seed)
-    found = []
+    problems = []
     if isinstance(again, str) or not torch.equal(first, again):
-        found.append("the same seeds gave other log-probs the second time: the agent keeps something from episode to episode")
+        problems.append(
+            "the same seeds gave other log-probs the second time: the agent keeps something from episode to episode"
+        )
     if not first.isfinite().all():
-        found.append(f"{int((~first.isfinite()).sum())} of {first.numel()} log-probs are not finite numbers")
-    return found + _check_ratio(agent.logprob(env.unwrapped.trajectory()).detach(), first, TOLERANCE.get(dtype, 1e-2))
+        problems.append(f"{int((~first.isfinite()).sum())} of {first.numel()} log-probs are not finite numbers")
+    return problems + _check_ratio(agent.logprob(env.unwrapped.trajectory()).detach(), first, TOLERANCE.get(dtype, 1e-2))
 
 
 def _check_ratio(recomputed: Tensor, stepped: Tensor, tolerance: float) -> list[str]:
@@ -99,20 +101,20 @@ def check_reward(env: Any, seed: int = 0) -> list[str]:
     whole = env.score(frames, core.actions, truth, core.prefix).total
     if tuple(whole.shape) != (core.num_envs,):
         return [f"{name} gave shape {tuple(whole.shape)} for {core.num_envs} clips; one number per clip is needed"]
-    found = [] if torch.equal(frames, before) else [f"{name} writes into the frames that it scores; work on a copy"]
+    problems = [] if torch.equal(frames, before) else [f"{name} writes into the frames that it scores; work on a copy"]
     if not torch.equal(whole, env.score(before, core.actions, truth, core.prefix).total):
-        found.append(f"{name} gave other numbers for the same clips; randomness must come from a seed")
+        problems.append(f"{name} gave other numbers for the same clips; randomness must come from a seed")
     rows = [
         env.score(before[i : i + 1], core.actions[i : i + 1], truth[i : i + 1], core.prefix).total for i in range(len(before))
     ]
     if not torch.allclose(torch.cat(rows), whole, atol=1e-5):
-        found.append(f"{name} scores a clip differently alone and in a batch: a row must not look at its neighbours")
+        problems.append(f"{name} scores a clip differently alone and in a batch: a row must not look at its neighbours")
     low, high = env.range
     if bool(((whole < low) | (whole > high) | ~whole.isfinite()).any()):
-        found.append(
+        problems.append(
             f"{name} gave values from {whole.min():.3g} to {whole.max():.3g}, but declares the range {low:g} to {high:g}"
         )
-    return found
+    return problems
 
 
 def check_model(model: Any, prompts: Prompts, seeds: Sequence[int] = (0, 1)) -> list[str]:
@@ -131,20 +133,20 @@ def check_model(model: Any, prompts: Prompts, seeds: Sequence[int] = (0, 1)) -> 
     frames, shape = made(), some.truth.shape
     if frames.shape != shape or frames.dtype != np.uint8:
         return [f"generate gave {frames.dtype} frames of shape {frames.shape}; uint8 of shape {shape} is needed"]
-    found = []
+    problems = []
     if not np.array_equal(frames, made()):
-        found.append("generate gave other frames for the same seeds: all randomness must come from `seeds`")
+        problems.append("generate gave other frames for the same seeds: all randomness must come from `seeds`")
     if not np.array_equal(frames[1:], made(slice(1, 2))):
-        found.append("generate continues a row differently alone and in a batch: a row must not depend on its neighbours")
+        problems.append("generate continues a row differently alone and in a batch: a row must not depend on its neighbours")
     kept = np.abs(frames[:, : some.prefix.shape[1]].astype(int) - some.prefix).mean()
     if kept > 0.1 * 255:
-        found.append(f"the given frames come back changed, by {kept:.0f} of 255 on average")
+        problems.append(f"the given frames come back changed, by {kept:.0f} of 255 on average")
     given = some.prefix.shape[1] - 1
     other = some.actions.copy()
     other[:, given:] = other[::-1, given:]
     if (other != some.actions).any() and np.array_equal(frames, made(actions=other)):
-        found.append("generate gave the same frames for other actions: does the model see them?")
-    return found
+        problems.append("generate gave the same frames for other actions: does the model see them?")
+    return problems
 
 
 def check_world(world: Any, steps: int = 8, seed: int = 0) -> list[str]:
@@ -164,14 +166,14 @@ def check_world(world: Any, steps: int = 8, seed: int = 0) -> list[str]:
     if "pose" not in info or np.shape(info["pose"]) != (6,) or not np.isfinite(info["pose"]).all():
         return ['info["pose"] must hold 6 finite numbers: x, y, z, yaw, pitch, roll']
     first, again = _played(world, actions, seed), _played(world, actions, seed)
-    found = []
+    problems = []
     if not np.array_equal(first, again):
-        found.append("the same seed and actions gave other frames: the world keeps something from episode to episode")
+        problems.append("the same seed and actions gave other frames: the world keeps something from episode to episode")
     if (first == first[0]).all():
-        found.append(f"no pixel changed in {steps} random actions: are they played?")
+        problems.append(f"no pixel changed in {steps} random actions: are they played?")
     if hasattr(world, "snapshot") and hasattr(world, "restore"):
-        found += _check_snapshot(world, actions, seed)
-    return found
+        problems += _check_snapshot(world, actions, seed)
+    return problems
 
 
 def _check_snapshot(world: Any, actions: Sequence[Any], seed: int) -> list[str]:

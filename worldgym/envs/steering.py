@@ -50,7 +50,7 @@ class _Steering(gym.Wrapper, RecordConstructorArgs):
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One step with what the frozen model makes of the action."""
         if not self._seen or self.unwrapped.core.finished:
-            return self.env.step(self.env.action_space.sample())  # the environment says what is wrong
+            return self.env.step(self.env.action_space.sample())  # the environment raises the error
         self._seen, *rest = self.env.step(self._steered(action))
         return self._seen, *rest
 
@@ -61,7 +61,8 @@ class _Steering(gym.Wrapper, RecordConstructorArgs):
 class NoiseSteering(_Steering):
     """z' = mean + std c a: the action a is the noise of a frozen model's stochastic step.
 
-    Action: Box(-1, 1, (D,)), D numbers of a clip; a = 0 follows the kernel's mean, a of the edge is c standard deviations off.
+    Action: Box(-1, 1, (D,)), D numbers of a clip; a = 0 follows the kernel's mean, an action of 1 is c standard
+    deviations above it.
 
     Args:
         env: a `DenoiseEnv`, wrapped in rewards or not.

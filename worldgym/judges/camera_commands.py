@@ -1,6 +1,6 @@
-"""What actions ask of the camera: from an action array to motion and labels.
+"""The camera motion that actions command, and its labels.
 
-- `Momentum`: how a body speeds up and coasts. `DOOM_MOMENTUM`: the embedded game's, `NONE`: moves at once.
+- `Momentum`: how a body speeds up and coasts. `DOOM_MOMENTUM`: of the embedded game. `NONE`: speed follows at once.
 - `commanded_motion`, `commanded_labels`.
 """
 
@@ -74,13 +74,13 @@ def commanded_labels(
 
 def _coasted(command: Tensor, yaw: Tensor, momentum: Momentum) -> Tensor:
     """Steps (B, T-1) complex, in the camera's frame before each step, which turns by `yaw` radians during it."""
-    speed, steps = torch.zeros_like(command[:, 0]), []
+    speed, moves = torch.zeros_like(command[:, 0]), []
     for step in range(command.shape[1]):
         half = torch.polar(torch.ones_like(yaw[:, step]), -yaw[:, step] / 2)  # thrust turns along with the camera
         wanted = command[:, step] * half
-        steps.append(momentum.coast * speed + (1 - momentum.coast) * wanted)
+        moves.append(momentum.coast * speed + (1 - momentum.coast) * wanted)
         speed = (momentum.keep * speed + (1 - momentum.keep) * wanted) * half.conj() ** 2
-    return torch.stack(steps, 1)
+    return torch.stack(moves, 1)
 
 
 def _signs(actions: Tensor, spec: ActionSpec, group: str, positive: str, negative: str) -> Tensor:

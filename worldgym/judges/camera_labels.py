@@ -120,7 +120,7 @@ def matrix_motion(camera_to_world: Any) -> Tensor:
 
 
 def scene_scale(motion: Tensor, floor: float) -> Tensor:
-    """(…, T-1, 5) -> (…, 1): the longest horizontal step of a video, at least `floor`; a length to measure the others by."""
+    """(…, T-1, 5) -> (…, 1): the longest horizontal step of a video, at least `floor`; the unit of the other steps."""
     return _length(motion).amax(-1, keepdim=True).clamp_min(floor)
 
 
@@ -179,16 +179,16 @@ def agreement(motion: Any, target: Any, rules: Rules, scored: Any = None) -> Agr
         raise InputError(f"motion of shape {tuple(motion.shape)} does not fit labels of shape {tuple(target.shape)}")
     counts = torch.ones_like(target, dtype=torch.bool) if scored is None else torch.as_tensor(scored, device=motion.device)
     scale = scene_scale(motion, rules.floor) if rules.scale == "scene" else 1.0
-    found = torch.stack([label(motion, tau, rules.rotation, scale) for tau in rules.translation])
-    right = ((found == target) & counts).double()
+    at_every_tau = torch.stack([label(motion, tau, rules.rotation, scale) for tau in rules.translation])
+    right = ((at_every_tau == target) & counts).double()
     window = rules.window or target.shape[1]
     best = [piece.sum(2, keepdim=True).expand_as(piece) for piece in right.split(window, dim=2)]
     chosen = _first_best(torch.cat(best, 2))
-    labels = found.gather(0, chosen[None])[0]
+    labels = at_every_tau.gather(0, chosen[None])[0]
     halves = [(a == b).double() for a, b in zip(split(labels), split(target), strict=True)]
     exact, fine = (labels == target).double(), (halves[0] + halves[1]) / 2
-    shares = [(steps * counts).sum(1) / counts.sum(1) for steps in (exact, fine)]
-    return Agreement(shares[0], shares[1], exact, fine, chosen, labels)
+    fractions = [(right_at * counts).sum(1) / counts.sum(1) for right_at in (exact, fine)]
+    return Agreement(fractions[0], fractions[1], exact, fine, chosen, labels)
 
 
 def _first_best(scores: Tensor) -> Tensor:

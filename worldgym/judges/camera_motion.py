@@ -19,7 +19,7 @@ from worldgym.judges.camera_labels import COLUMNS, mirrored
 from worldgym.judges.inverse_dynamics import augment
 
 SCALES = (20.0, 20.0, 16.0, 6.0, 2.0)  # map units and degrees that the network's outputs of 1 stand for
-# The loss is linear beyond this. Much smaller asks for a median: most steps do not turn, so for long nothing is learned.
+# The loss is linear beyond this. With a much smaller value it asks for the median, which is no turn, and little is learned.
 BETA = 0.3
 SHARPER = 4.0  # power of the matching weights before their mean is taken
 REGIONS = (2, 3)  # parts of the picture whose matching costs are put together
@@ -115,12 +115,12 @@ class CameraMotion(nn.Module):
 
     @torch.no_grad()
     def seen(self, frames: torch.Tensor) -> torch.Tensor:
-        """What is seen in every step by itself, (B, T, H, W, 3) uint8 -> (B, T-1, 2 hidden): in the frames and mirrored."""
+        """Image features of every step by itself, plain and mirrored: (B, T, H, W, 3) uint8 -> (B, T-1, 2 hidden)."""
         return torch.cat([self._features(self._check(x).float() / 255) for x in (frames, frames.flip(-2))], -1)
 
     @torch.no_grad()
     def read(self, seen: torch.Tensor) -> torch.Tensor:
-        """`motion` of the frames in which that was `seen`: (B, T-1, 2 hidden) -> (B, T-1, 5)."""
+        """`motion` from the features that `seen` gives: (B, T-1, 2 hidden) -> (B, T-1, 5)."""
         straight, flipped = (self._motion(part) * self.scales for part in seen.chunk(2, -1))
         return (straight + mirrored(flipped)) / 2
 
@@ -155,7 +155,7 @@ class CameraMotion(nn.Module):
         return self.project(seen).unflatten(0, before.shape[:2])
 
     def _motion(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, T-1, hidden) -> (B, T-1, 5), motion / scales: each step in the light of the others."""
+        """(B, T-1, hidden) -> (B, T-1, 5), motion / scales: each step with the others as context."""
         if self.config.trunk == "gru":
             hidden = self.trunk(features)[0]
         else:
@@ -200,7 +200,7 @@ def displacements(volume: torch.Tensor) -> torch.Tensor:
 
 
 def regional(volume: torch.Tensor) -> torch.Tensor:
-    """How well each shift fits whole regions of the picture, where a single cell is too plain to tell.
+    """How well each shift fits whole regions of the picture, because a single cell may hold too little texture.
 
     Args:
         volume: (N, CHANNELS, h, w) as `matching.match` gives.
@@ -224,7 +224,7 @@ def _trunk(config: CameraMotionConfig) -> nn.Module:
 
 def _positions(x: torch.Tensor) -> torch.Tensor:
     """(T-1, hidden) sinusoids of the step number, for x (B, T-1, hidden)."""
-    steps, width = x.shape[1], x.shape[2]
+    length, width = x.shape[1], x.shape[2]
     rates = torch.exp(torch.linspace(0, -6, width // 2, device=x.device))
-    angles = torch.arange(steps, device=x.device)[:, None] * rates
+    angles = torch.arange(length, device=x.device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], -1)

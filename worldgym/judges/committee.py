@@ -1,10 +1,10 @@
-"""Several judges as one: what pleases one of them by its own blind spot does not please the others.
+"""Several judges as one: a mistake that one of them makes is outvoted by the others.
 
 - `InverseDynamicsCommittee`: mean log-probabilities. `CameraMotionCommittee`: mean motion.
-- `committee(members)`: the right one.
+- `committee(members)`: the one that fits the members.
 
 A model that is trained against a judge learns what the judge mistakes for good as well as what is good. Ensembles of reward
-models put that off (Coste et al., arXiv 2310.02743). Members of different architecture have least in common.
+models put that off (Coste et al., arXiv 2310.02743). Members of different architecture share the fewest mistakes.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class InverseDynamicsCommittee(InverseDynamics):
 
     @property
     def steps_alone(self) -> bool:
-        """Members are asked about whole clips."""
+        """False: members read whole clips."""
         return False
 
     def logits_of(self, unit: torch.Tensor) -> list[torch.Tensor]:
         """Pictures (B, T, H, W, 3) float in [0, 1] -> A tensors (B, T-1, n_k), with a gradient for the pictures."""
-        found = zip(*(member.logits_of(unit) for member in self.members), strict=True)
-        return [torch.stack([logits.log_softmax(-1) for logits in column]).mean(0) for column in found]
+        columns = zip(*(member.logits_of(unit) for member in self.members), strict=True)
+        return [torch.stack([logits.log_softmax(-1) for logits in column]).mean(0) for column in columns]
 
     def _seen(self, unit: torch.Tensor) -> NoReturn:
         raise InputError("a committee of judges has no features of its own; ask one of its members")
@@ -85,11 +85,11 @@ def committee(members: Sequence[nn.Module]) -> nn.Module:
     """
     kinds = {type(member) for member in members}
     if len(members) < 2 or len(kinds) > 1 or not kinds <= set(COMMITTEES):
-        found = ", ".join(type(member).__name__ for member in members) or "none"
+        got = ", ".join(type(member).__name__ for member in members) or "none"
         known = " or ".join(f"{kind.__name__} judges" for kind in COMMITTEES)
-        raise InputError(f"a committee is made of several {known}, all of one kind; got {found}")
+        raise InputError(f"a committee is made of several {known}, all of one kind; got {got}")
     frames = {(member.config.height, member.config.width, getattr(member.config, "spec", "")) for member in members}
     if len(frames) > 1:
-        found = ", ".join(f"{height}x{width} {spec}".strip() for height, width, spec in sorted(frames))
-        raise InputError(f"members of a committee must read the same frames and actions; got {found}")
+        got = ", ".join(f"{height}x{width} {spec}".strip() for height, width, spec in sorted(frames))
+        raise InputError(f"members of a committee must read the same frames and actions; got {got}")
     return COMMITTEES[kinds.pop()](members).eval()

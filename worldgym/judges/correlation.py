@@ -1,8 +1,8 @@
-"""Learned matching: where did each part of a picture come from, by features that are learned for it?
+"""Learned matching: which part of the frame before fits each part of a frame, by learned features.
 
 - `Correlation`: features of every frame in cells of 4x4 pixels, and how well those of the frame before fit at every shift
   (local correlation, as in FlowNet, arXiv 1504.06852, and PWC-Net, arXiv 1709.02371).
-- `normalised`: light taken out, so that a darker or tinted picture of the same scene gives the same numbers.
+- `normalised`: zero mean and unit variance per colour, so that a darker or tinted picture of a scene gives the same numbers.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def correlate(before: torch.Tensor, now: torch.Tensor, rows: int, columns: int) 
     lines = now.permute(2, 0, 3, 1).reshape(-1, width, channels)  # (h N, w, C): no copies below
     near = torch.arange(width, device=now.device)[:, None] + torch.arange(2 * columns + 1, device=now.device)
     near = near.expand(len(lines), -1, -1)
-    found = []
+    products = []
     for dy in range(2 * rows + 1):  # whole lines against whole lines: one matrix product, of which a band is used
         others = padded[dy : dy + height].view(len(lines), channels, -1)
-        found.append(torch.bmm(lines, others).gather(-1, near))
-    return torch.cat(found, -1).view(height, count, width, -1).permute(1, 3, 0, 2)
+        products.append(torch.bmm(lines, others).gather(-1, near))
+    return torch.cat(products, -1).view(height, count, width, -1).permute(1, 3, 0, 2)

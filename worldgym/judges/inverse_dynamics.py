@@ -110,23 +110,23 @@ class InverseDynamics(nn.Module):
 
     @property
     def steps_alone(self) -> bool:
-        """Whether `seen` may be asked of two frames at a time: not where a step also sees the frame after it."""
+        """Whether `seen` may be called on two frames at a time; it may not where a step also sees the frame after it."""
         return not self.config.after
 
     @torch.no_grad()
     def seen(self, frames: torch.Tensor) -> torch.Tensor:
-        """What the image network sees in every step by itself: (B, T, H, W, 3) uint8 -> (B, T-1, hidden)."""
+        """Image features of every step by itself: (B, T, H, W, 3) uint8 -> (B, T-1, hidden)."""
         return self._seen(self._check(frames).float() / 255)
 
     @torch.no_grad()
     def read(self, seen: torch.Tensor) -> list[torch.Tensor]:
-        """The logits (see `forward`) of frames in which that was `seen`, (B, T-1, hidden)."""
+        """The logits (see `forward`) from the features that `seen` gives, (B, T-1, hidden)."""
         hidden = self._hidden(seen)
         return [head(hidden) for head in self.heads]
 
     @torch.no_grad()
     def features(self, frames: torch.Tensor) -> torch.Tensor:
-        """(B, T, H, W, 3) uint8 -> (B, D) float32, the mean over steps of the image network's output: what moves and how."""
+        """(B, T, H, W, 3) uint8 -> (B, D) float32, the mean over steps of the image network's output."""
         return self.seen(frames).mean(1)
 
     def loss(self, frames: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
@@ -154,12 +154,12 @@ class InverseDynamics(nn.Module):
         return self.project(self.image(stacked)).unflatten(0, before.shape[:2])
 
     def _hidden(self, seen: torch.Tensor) -> torch.Tensor:
-        """(B, T-1, hidden) -> trunk output (B, T-1, wide): each step in the light of the others."""
-        found = self.trunk(seen + _positions(seen)) if self.config.trunk == "transformer" else self.trunk(seen)[0]
-        return self.norm(found)
+        """(B, T-1, hidden) -> trunk output (B, T-1, wide): each step with the others as context."""
+        mixed = self.trunk(seen + _positions(seen)) if self.config.trunk == "transformer" else self.trunk(seen)[0]
+        return self.norm(mixed)
 
     def _pairs(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames x_{i-1} and x_i of every step, (B, T-1, H, W, 3) each; for learned matching with the light taken out."""
+        """Frames x_{i-1} and x_i of every step, (B, T-1, H, W, 3) each; for learned matching normalised per colour."""
         if self.config.stem != "correlation":
             return unit[:, :-1], unit[:, 1:]
         pairs = correlation.normalised(torch.stack([unit[:, :-1], unit[:, 1:]], 2), (2, 3, 4))
@@ -189,7 +189,7 @@ def recovered(logits: list[torch.Tensor], actions: torch.Tensor) -> torch.Tensor
 def _image_network(config: InverseDynamicsConfig) -> nn.Sequential:
     """(N, channels, H, W), or (N, channels, H/8, W/8) after matching -> (N, cells * widths[2])."""
     a, b, c = config.widths
-    pixels = 3 * (3 if config.after else 2)  # the frame and its differences from its neighbours
+    pixels = 3 * (3 if config.after else 2)  # the frame, and its differences from its neighbours
     if config.stem != "pixels":
         channels = matching.CHANNELS if config.stem == "matching" else correlation.CHANNELS
         begin = [nn.Conv2d(channels + pixels * matching.CELL**2, b, 1), _Block(b)]
@@ -211,9 +211,9 @@ def _recurrent(config: InverseDynamicsConfig) -> nn.Module:
 
 def _positions(x: torch.Tensor) -> torch.Tensor:
     """(T-1, hidden) sinusoids of the step number, for x (B, T-1, hidden)."""
-    steps, width = x.shape[1], x.shape[2]
+    length, width = x.shape[1], x.shape[2]
     rates = torch.exp(torch.linspace(0, -6, width // 2, device=x.device))
-    angles = torch.arange(steps, device=x.device)[:, None] * rates
+    angles = torch.arange(length, device=x.device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
@@ -251,7 +251,7 @@ def augment(unit: torch.Tensor) -> torch.Tensor:
 
 
 def tints(like: torch.Tensor) -> torch.Tensor:
-    """A colour for every frame, of no brightness and up to 0.35 long: (B, T, 1, 1, 3) for `like` (B, T, H, W, 3)."""
+    """A shift of colour, not of brightness, for every frame, at most 0.35 long: (B, T, 1, 1, 3) for `like` (B, T, H, W, 3)."""
     way = torch.randn((*like.shape[:2], 1, 1, 3), device=like.device)
     way = way - way.mean(-1, keepdim=True)
     return 0.35 * torch.rand_like(way[:, :1, ..., :1]) * way / way.norm(dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Block matching: where did each part of a picture come from? Fixed arithmetic, nothing to learn.
+"""Block matching: which part of the frame before fits each part of a frame; fixed arithmetic without parameters.
 
 - `match(unit)`: for every cell of a coarse grid, how well the earlier frame fits at each shift (a cost volume, as in optical
   flow networks such as PWC-Net, arXiv 1709.02371, but on grey levels).

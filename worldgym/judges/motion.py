@@ -1,4 +1,4 @@
-"""What moves, and does it move as a picture does? Block matching, nothing to learn.
+"""Optical flow by block matching, and how much of a frame it explains; no parameters.
 
 - `flow(frames)`: displacement of every block of 8x8 pixels from a frame to the next, and what is left unexplained.
 - `strongest(frames)`: length of the strongest displacements of every pair, as VBench reads it.

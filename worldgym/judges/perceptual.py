@@ -1,6 +1,6 @@
-"""How far apart do two pictures look? One door for perceptual distance, and the name of what is behind it.
+"""Perceptual distance: how different two pictures look, and the name of the network that says so.
 
-- `Distance`: what there is behind the door, `worldgym.zoo.perceptual_distance`.
+- `Distance`: what `worldgym.zoo.perceptual_distance` returns.
 - `FeatureDistance`: on the stages of a `Quality` net or of a codec's encoder. `PublishedLPIPS`: the `lpips` package.
 """
 
@@ -77,12 +77,12 @@ class CodecStages:
 
     def stages(self, frames: Tensor) -> list[Tensor]:
         """(…, H, W, 3) uint8 -> the first and the last residual block's output, and the latents: (N, C, h, w) each."""
-        x, found = to_unit(frames.flatten(0, -4)).contiguous(memory_format=torch.channels_last), []
+        x, blocks = to_unit(frames.flatten(0, -4)).contiguous(memory_format=torch.channels_last), []
         for layer in self.codec.encoder:
             x = layer(x)
             if isinstance(layer, Block):
-                found.append(x)
-        return [found[0], found[-1], (x - self.codec.mean[:, None, None]) / self.codec.std[:, None, None]]
+                blocks.append(x)
+        return [blocks[0], blocks[-1], (x - self.codec.mean[:, None, None]) / self.codec.std[:, None, None]]
 
 
 class PublishedLPIPS:

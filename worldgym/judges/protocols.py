@@ -1,6 +1,7 @@
-"""What a judge of looks must offer, so that a published one takes the place of the bundled one.
+"""What a judge of looks must offer, so that a published one can replace the bundled one.
 
-- `FrameQuality`: HPSv3's place. `VideoPreference`: VideoAlign's place. `BundledPreference`: a stand-in for it.
+- `FrameQuality`: scores of frames, as HPSv3. `VideoPreference`: scores of clips, as VideoAlign. `BundledPreference`: a
+  stand-in for the latter.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class VideoPreference(Protocol):
 
 
 class BundledPreference:
-    """A stand-in for VideoAlign, not VideoAlign: nothing in it has seen what people prefer.
+    """A stand-in for VideoAlign that was not trained on what people prefer.
 
     Visual quality is the mean quality of the frames. Motion quality is the mean over pairs of frames of
     consistency * min(1, strongest displacement / threshold): a frame must be explained by the one before it, moved (see

@@ -1,4 +1,4 @@
-"""How good does a single frame look, with nothing to compare it to? A net that was trained to rank.
+"""Quality of a single frame without a reference: a net that was trained to rank frames.
 
 - `Quality`: frames (…, H, W, 3) to a number in [0, 1] each; `stages` gives its inner features (see `judges.perceptual`).
 - `ranking_loss`: the Bradley-Terry loss it was trained with.
@@ -16,7 +16,7 @@ from torch import nn
 
 from worldgym.errors import InputError
 
-SCALE = 10.0  # log-odds between the best and the worst frame there can be
+SCALE = 10.0  # log-odds of a frame of quality 1 against one of quality 0
 PATCH = 8  # pixels
 STEMS = ("convolution", "patches")
 
@@ -63,7 +63,7 @@ class Quality(nn.Module):
         self.head = nn.Sequential(nn.Linear(seen, wide), nn.SiLU(), nn.Linear(wide, 1))
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Quality q of every frame: the net holds frame a for better than frame b with the odds exp(10 (q_a - q_b)).
+        """Quality q of every frame; by the net, frame a is better than frame b with odds exp(10 (q_a - q_b)).
 
         Args:
             frames: (…, H, W, 3) uint8 RGB.
@@ -76,8 +76,8 @@ class Quality(nn.Module):
 
     def quality_of(self, unit: torch.Tensor) -> torch.Tensor:
         """`forward` of pictures (…, H, W, 3) float in [0, 1], with a gradient for them."""
-        found = self._stages(unit)
-        pooled = torch.cat([torch.cat([x.mean((2, 3)), x.flatten(2).std(-1)], 1) for x in found], 1)
+        stages = self._stages(unit)
+        pooled = torch.cat([torch.cat([x.mean((2, 3)), x.flatten(2).std(-1)], 1) for x in stages], 1)
         return torch.sigmoid(self.head(self.norm(pooled))[:, 0]).reshape(unit.shape[:-3])
 
     def stages(self, frames: torch.Tensor) -> list[torch.Tensor]:
@@ -91,11 +91,11 @@ class Quality(nn.Module):
 
     def _stages(self, unit: torch.Tensor) -> list[torch.Tensor]:
         x = unit.flatten(0, -4).movedim(-1, 1) - 0.5  # channels last in memory: no copy
-        found = []
+        outputs = []
         for stage in self.body:
             x = stage(x)
-            found.append(x)
-        return found
+            outputs.append(x)
+        return outputs
 
     def check(self, frames: torch.Tensor) -> None:
         """Raise InputError unless the frames are uint8 RGB of the net's own size."""
@@ -142,7 +142,7 @@ class _Attention(nn.Module):
 
 
 class _Embed(nn.Module):
-    """Patches of the frame and, four times as loud, of what a 3x3 mean takes away from it: detail shows blur and noise."""
+    """Patches of the frame, and of its difference from its 3x3 mean times four, which shows blur and noise."""
 
     def __init__(self, channels: int, height: int, width: int):
         super().__init__()

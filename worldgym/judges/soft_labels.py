@@ -1,6 +1,6 @@
-"""How nearly a video's motion has given labels of 81: a smooth relative of `camera_labels.agreement`.
+"""A smooth version of `camera_labels.agreement`: how nearly a video's motion has the labels that were given.
 
-A label is a step function of motion, so of 16 candidates most get the same score. Here every axis votes with a sigmoid.
+A label is a step function of motion, so most of 16 candidates get the same score. Here every axis enters through a sigmoid.
 """
 
 from __future__ import annotations

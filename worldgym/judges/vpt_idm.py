@@ -271,18 +271,18 @@ class VPTIDM(nn.Module):
 
 def columns(action_spec: ActionSpec, buttons: Tensor, camera: Tensor) -> Tensor:
     """Buttons (…, 20) in {0, 1} and camera bins (…, 2) of VPT as columns of the "minecraft" spec, (…, A) int64."""
-    found = []
+    labels = []
     for column in action_spec.columns:
         if isinstance(column, CameraAxis):
             bins = torch.as_tensor(column.quantise(CAMERA.centers), device=camera.device)
-            found.append(bins[camera[..., 0 if column.name == "pitch" else 1]])
+            labels.append(bins[camera[..., 0 if column.name == "pitch" else 1]])
             continue
         zero = torch.zeros_like(buttons[..., 0])
         keys = [buttons[..., BUTTONS.index(key)] if key in BUTTONS else zero for key in column.labels[1:]]
         pressed = torch.stack(keys, -1)
         one = pressed.sum(-1) == 1
-        found.append(torch.where(one, pressed.argmax(-1) + 1, torch.zeros_like(zero)))
-    return torch.stack(found, -1)
+        labels.append(torch.where(one, pressed.argmax(-1) + 1, torch.zeros_like(zero)))
+    return torch.stack(labels, -1)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> VPTIDM:

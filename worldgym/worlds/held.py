@@ -49,7 +49,7 @@ class HeldPlayer(ScriptedPlayer):
     def _plan(self, info: dict) -> tuple[_Segment, int]:
         drafts = [self._draft(info) for _ in range(self.config.drafts)]
         free = self._free_steps(np.array([draft[:4] for draft in drafts]), info, self.hold)
-        return drafts[int(np.argmax(free))], self.hold  # the first of the freest
+        return drafts[int(np.argmax(free))], self.hold  # the first of those that stay free the longest
 
     def _draft(self, info: dict) -> _Segment:
         rng = self.rng

@@ -4,8 +4,8 @@ It plans segments of a few steps (what to hold, how to turn) and keeps only thos
 run into no wall, so that holding a key always moves the view. Over a segment it lays single events with cool-downs: a jump
 only from the floor, a shot only when the weapon is ready, a weapon switch only when the last animation is over.
 
-- `Walls`: how far from a wall a place is. `PlayerConfig`: how often it does what. `ScriptedPlayer`: `act(info)` gives the next
-  action.
+- `Walls`: the distance of a place to the nearest wall. `PlayerConfig`: how often the player does what. `ScriptedPlayer`:
+  `act(info)` gives the next action.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Walls:
         self._grid = np.full((nx, ny), np.inf)
         corners = np.stack(np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij"), -1) * cell + self.origin
         for start, way in zip(a, along, strict=True):
-            share = np.clip(((corners - start) @ way) / (way @ way), 0, 1)
-            distance = np.linalg.norm(corners - start - share[..., None] * way, axis=-1)
+            reached = np.clip(((corners - start) @ way) / (way @ way), 0, 1)
+            distance = np.linalg.norm(corners - start - reached[..., None] * way, axis=-1)
             self._grid = np.minimum(self._grid, distance)
 
     def clearance(self, places: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ class Walls:
 
 @dataclasses.dataclass(frozen=True)
 class PlayerConfig:
-    """Shares and cool-downs, in steps.
+    """Probabilities, and cool-downs in steps.
 
     Attributes:
         move: probabilities of null, forward, back in a new segment.
@@ -106,10 +106,10 @@ class ScriptedPlayer:
     """Plays one episode of a `DoomWorld`.
 
     Args:
-        walls: where one can't go.
+        walls: of the map.
         rng: the player's own generator.
         tics: game tics per action.
-        config: shares and cool-downs.
+        config: probabilities and cool-downs.
     """
 
     def __init__(self, walls: Walls, rng: np.random.Generator, tics: int = 6, config: PlayerConfig | None = None):
@@ -157,7 +157,9 @@ class ScriptedPlayer:
         """(n, 4) int: move, strafe, pace and yaw bin of segments that move."""
         cfg, rng, n = self.config, self.rng, self.config.drafts
         move, strafe, pace = (rng.choice(3, n, p=p) for p in (cfg.move, cfg.strafe, cfg.pace))
-        turning = rng.random(n) < np.where(strafe > 0, 0.4, 1.0) * cfg.turn  # a turn and a strafe look alike
+        turning = (
+            rng.random(n) < np.where(strafe > 0, 0.4, 1.0) * cfg.turn
+        )  # a turn and a strafe look alike, so a draft has only one of them
         yaw = rng.integers(1, 5, n) * rng.choice((-1, 1), n) * turning + DOOM.camera[1].null
         drafts = np.stack([move, strafe, pace, yaw], -1)
         return drafts[(move > 0) | (strafe > 0)]

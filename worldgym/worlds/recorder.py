@@ -1,4 +1,4 @@
-"""Records clips: one world seed, one clip, whoever records it.
+"""Records clips: a world seed decides its clip, whichever process records it.
 
 - `Play`: a clip and the actions that led to its first frame. `Recorder`: a world and its player, seed in, play out.
 - `replay(world, seed, lead, actions)`: the same clip again, from its recipe.
@@ -17,7 +17,7 @@ from worldgym.worlds.doom import WORLDS, DoomWorld
 from worldgym.worlds.player import ScriptedPlayer, Walls
 
 LEAD = 6  # steps before the first frame, so that clips begin in the middle of play
-ATTEMPTS = 64  # of a seed whose episode ends by itself
+ATTEMPTS = 64  # engine seeds that are tried where an episode ends by itself
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

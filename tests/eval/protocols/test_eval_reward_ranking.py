@@ -89,7 +89,7 @@ def test_a_mirror_changes_strafe_and_yaw_and_nothing_else():
     action = DOOM.action(move="forward", strafe="left", yaw=-5.0, pitch=3.0)
     mirror = DOOM.action(move="forward", strafe="right", yaw=5.0, pitch=3.0)
     assert np.array_equal(variants.mirrored(action[None], DOOM), mirror[None])
-    assert variants.share(mirror[None], action[None]) == 6 / 8
+    assert variants.right_share(mirror[None], action[None]) == 6 / 8
 
 
 def test_constant_and_random_stand_at_chance_and_the_told_one_at_the_top():

@@ -17,7 +17,7 @@ from worldgym.errors import InputError
 from worldgym.eval.protocols import videos
 from worldgym.eval.results import record
 from worldgym.eval.running import parts
-from worldgym.eval.running.parts import Parts, Piece, Share
+from worldgym.eval.running.parts import Parts, Piece, Worker
 from worldgym.eval.running.runner import Run
 
 TOYS = Path(__file__).parents[1]
@@ -105,7 +105,7 @@ def toy_run(folder, rank=0, world=1, model=None, batch=2, **identity):
     protocol, tasks = Toy(SUITE), Toy.with_donors(clips_of(6), 0, SUITE)
     protocol.load_judges()
     model = model or Obedient()
-    run = Run(protocol, tasks, 0, batch, folder, identity, Share(rank, world), shown=[1, 4])
+    run = Run(protocol, tasks, 0, batch, folder, identity, Worker(rank, world), shown=[1, 4])
     return run.entry(entrant("m", model)), model
 
 
@@ -167,7 +167,7 @@ def test_senseless_launcher_variables(monkeypatch, rank, world):
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", world)
     with pytest.raises(InputError, match=re.escape(f"RANK={rank} and WORLD_SIZE={world}")):
-        parts.share()
+        parts.worker()
 
 
 def test_clips_of_different_length_are_never_in_one_piece(tmp_path):

@@ -1,10 +1,10 @@
 """The picture and the video: truth and models side by side, given and recovered actions written with the frames.
 
 - `draw(columns, tasks, spec, path)`: a PNG. `film(columns, tasks, spec, path)`: an MP4.
-- `chosen(given, clips)`: which clips; by the given actions alone, never by how well anybody did.
+- `chosen(given, clips)`: the clips to show, chosen by the given actions alone and never by anybody's score.
 
-Above the frames the given action; under each frame what the judge read: green where it agrees, red where it does not,
-amber for a camera bin next to the right one; "(word)" in red was given and not read.
+The given action stands above the frames, what the judge read under each frame: green where it agrees, red where it does not,
+amber for a camera bin next to the right one. A red "(word)" was given and not read.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ def chosen(given: Sequence[np.ndarray], clips: int, groups: int) -> list[int]:
 
 def words(given: Sequence[int], predicted: Sequence[int], spec: ActionSpec) -> list[Word]:
     """What the judge read at one step, each word with its colour."""
-    found: list[Word] = []
+    said: list[Word] = []
     for column, wanted, read in zip(spec.columns, given, predicted, strict=True):
         text = _label(column, read) or (f"({_label(column, wanted)})" if wanted != read else "")
         near = isinstance(column, CameraAxis) and abs(int(wanted) - int(read)) == 1
         if text:
-            found.append((text, GREEN if wanted == read else AMBER if near else RED))
-    return found or [("-", GREEN)]
+            said.append((text, GREEN if wanted == read else AMBER if near else RED))
+    return said or [("-", GREEN)]
 
 
 def _label(column: object, value: int) -> str:
@@ -137,7 +137,7 @@ class Column:
 
 
 def columns(protocol: Protocol, answers: Sequence[Answer]) -> list[Column]:
-    """Everything that has frames but the shuffled row, whose frames are those of the truth."""
+    """Columns of all entries with frames; the shuffled row is left out, because its frames are those of the truth."""
     return [
         Column(a.name, a.shown, {clip: protocol.captions(a.rows[clip]) for clip in a.shown})
         for a in answers

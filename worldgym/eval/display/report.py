@@ -64,15 +64,15 @@ def _cell(score: Mapping[str, Any] | None) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three places and no leading zero below 10, fewer places above: columns stay narrow."""
+    """A short number: three places and no leading zero below 10, fewer places above."""
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
 def _ends(rows: Sequence[Mapping]) -> tuple[float, float] | None:
-    """F1 of the floor and of the truth, where both are there and differ."""
-    found = {row["kind"]: row["scores"]["f1"]["value"] for row in rows if row["kind"] in ("truth", "shuffled")}
-    low, high = found.get("shuffled"), found.get("truth")
+    """F1 of the shuffled row (the floor) and of the truth, where both exist and differ."""
+    ends = {row["kind"]: row["scores"]["f1"]["value"] for row in rows if row["kind"] in ("truth", "shuffled")}
+    low, high = ends.get("shuffled"), ends.get("truth")
     return (low, high) if None not in (low, high) and low != high else None
 
 

@@ -1,1 +1,1 @@
-"""Metrics: one small file each, with its equation; plain arrays in, one number per clip or a sum's statistic out."""
+"""Metrics: one file each, with its equation; from plain arrays to a number per clip, or to parts to sum over clips."""

@@ -1,11 +1,11 @@
-"""Action following: do the actions that a judge reads from a video agree with those that were given?
+"""Action following: how far the actions that a judge reads from a video agree with those that were given.
 
 - `confusions`: per clip and group, how often each given label was read as each label.
 - `precision_recall_f1`: macro over labels, per group; `micro_f1`: over all steps; `over_groups`: the plain mean over groups
   (MineWorld's protocol).
 - `camera_error`, `exact_match`, `group_accuracy`: one number per clip.
 
-A group that the given actions never use (only "null") says nothing and is left out, not counted as 1. Labels of all
+A group that the given actions never use (only "null") has no score and is left out, not counted as 1. Labels of all
 frames of all clips are put together before a ratio is taken (MineWorld, arXiv 2504.08388, section 5.1).
 """
 
@@ -17,7 +17,7 @@ from worldgym.actions import ActionSpec
 
 
 def used_groups(given: np.ndarray, spec: ActionSpec) -> np.ndarray:
-    """(groups,) bool: does any given action (…, A) press something of the group?"""
+    """(groups,) bool: whether any given action (…, A) presses something of the group."""
     groups = given[..., : len(spec.groups)].reshape(-1, len(spec.groups))
     return (groups != 0).any(0)
 
@@ -62,7 +62,7 @@ def precision_recall_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 def micro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Micro F1, as scikit-learn: the share of right labels, which is micro precision and recall, too.
+    """Micro F1, as in scikit-learn: the share of right labels, which is also micro precision and micro recall.
 
     Args:
         confusion: (…, K, K) counts [given, predicted]; label 0 is "null".

@@ -1,9 +1,9 @@
-"""How a long video changes on its way.
+"""Drift: how quality and brightness of a long video change over time.
 
     quality drift    = mean over the last k frames of |q(x_i) - q(x_0)|           (WorldCompass, as released, k = 16)
     brightness drift = mean over the last k frames of |mean(x_i) - mean(y_i)|     (ours), pixels in [0, 1], y the truth
 
-Drift without a look at the actions is small for a video that stands still: read it beside a metric that is not.
+Drift is small for a video that stands still: read it beside a metric of actions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Interaction following: does the camera of a video move as it was told to? (WorldCompass, arXiv 2602.09022)
+"""Interaction following: how far the camera of a video moves as commanded (WorldCompass, arXiv 2602.09022).
 
 A camera judge reads relative motion m_i; label_tau(m_i) in {0 … 80} joins one of 9 translations and one of 9 rotations:
 
@@ -31,9 +31,9 @@ def true_labels(poses: np.ndarray, rules: Rules) -> tuple[np.ndarray, np.ndarray
         (…, T-1) int64 labels and (…, T-1) bool, whether all thresholds agree.
     """
     motion = camera_labels.pose_motion(poses)
-    found = np.stack([camera_labels.label(motion, tau, rules.rotation).numpy() for tau in rules.translation])
-    middle = found[len(found) // 2]
-    return middle, (found == middle).all(0)
+    at_every_tau = np.stack([camera_labels.label(motion, tau, rules.rotation).numpy() for tau in rules.translation])
+    middle = at_every_tau[len(at_every_tau) // 2]
+    return middle, (at_every_tau == middle).all(0)
 
 
 def interaction_following(motion: np.ndarray, labels: np.ndarray, clear: np.ndarray, rules: Rules) -> dict[str, np.ndarray]:
@@ -47,8 +47,8 @@ def interaction_following(motion: np.ndarray, labels: np.ndarray, clear: np.ndar
     Returns:
         "exact", "fine", "translation", "rotation" -> (N,) in [0, 1]; NaN where no step counts.
     """
-    found = camera_labels.agreement(np.asarray(motion, float), labels, rules, clear)
-    read, count = found.labels.numpy(), clear.sum(1)
+    agreement = camera_labels.agreement(np.asarray(motion, float), labels, rules, clear)
+    read, count = agreement.labels.numpy(), clear.sum(1)
     with np.errstate(invalid="ignore"):
         halves = [((a == b) & clear).sum(1) / count for a, b in ((read // 9, labels // 9), (read % 9, labels % 9))]
-    return dict(zip(PARTS, (found.exact.numpy(), found.fine.numpy(), *halves), strict=True))
+    return dict(zip(PARTS, (agreement.exact.numpy(), agreement.fine.numpy(), *halves), strict=True))

@@ -1,6 +1,6 @@
-"""How well numbers put versions of a clip in their known order; all from tables {version: (N,) rewards of N clips}.
+"""How well rewards put versions of a clip in their known order; a table is {version: (N,) rewards of N clips}.
 
-- `above(left, right)`: 1 where left is larger, 0.5 for ties, so that a constant reward stands at chance.
+- `above(left, right)`: 1 where left is larger, 0.5 for ties, so that a constant reward scores as chance.
 - `by_share`, `against_truth`, `ignoring`: shares of pairs, per version. `correlation`: Spearman, per clip.
 """
 
@@ -26,15 +26,15 @@ def by_share(rewards: Table, right: Table) -> dict[str, np.ndarray]:
         rewards: of every version.
         right: share of right actions, of the versions for which it is known.
     """
-    found = {}
+    above_it = {}
     for worse in right:
         better = np.stack([right[other] > right[worse] + 1e-9 for other in right])
         won = np.stack([above(rewards[other], rewards[worse]) for other in right])
         with np.errstate(invalid="ignore"):
             values = (won * better).sum(0) / better.sum(0)
         if better.any(0).all():
-            found[worse] = values
-    return found
+            above_it[worse] = values
+    return above_it
 
 
 def against_truth(rewards: Table, versions: Sequence[str]) -> dict[str, np.ndarray]:
@@ -43,7 +43,7 @@ def against_truth(rewards: Table, versions: Sequence[str]) -> dict[str, np.ndarr
 
 
 def ignoring(rewards: Table, looks: Sequence[str], wrong: str = "all-wrong") -> dict[str, np.ndarray]:
-    """Per look, (N,): whether it changes the reward less than wrong actions do."""
+    """Per change of looks, (N,): whether it changes the reward less than wrong actions do."""
     fall = np.abs(rewards["truth"] - rewards[wrong])
     return {name: above(fall, np.abs(rewards["truth"] - rewards[name])) for name in looks}
 

@@ -1,14 +1,15 @@
-"""Spatial memory: what does the model show when the camera comes back to where it has been?
+"""Spatial memory: what the model shows when the camera comes back to a place where it has been.
 
 A frame j is a revisit of frame i < j when the true camera is at the same place (within 8 map units, 2 degrees of yaw and of
 pitch) and has been away in between (more than 48 units or 40 degrees). i is the first such frame.
 
-    revisit error       = mean over revisits of d(x_j, y_j)      what is shown against what is there
-    revisit consistency = mean over revisits of d(x_j, x_i)      what is shown against what was shown before
+    revisit error       = mean over revisits of d(x_j, y_j)      shown now against the truth
+    revisit consistency = mean over revisits of d(x_j, x_i)      shown now against shown before
     first-visit error   = mean over all other frames of d(x_j, y_j)
 
-d is a distance of two pictures, y the truth. Standing still is perfectly consistent, so only the error ranks; and a video of
-the first frame is right whenever the camera is back at its start, so a suite must also come back to other places.
+d is a distance of two pictures, y the truth. A video that stands still is perfectly consistent, so entries are ranked by the
+error alone. A video of the first frame is right whenever the camera is back at its start, so a suite must also come back to
+other places.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ def revisits(poses: np.ndarray) -> np.ndarray:
     yaw, pitch = (np.abs((poses[:, None, k] - poses[None, :, k] + 180) % 360 - 180) for k in (3, 4))
     same = (distance < NEAR[0]) & (yaw < NEAR[1]) & (pitch < NEAR[1])
     away = (distance > AWAY[0]) | (yaw > AWAY[1])
-    found = []
+    pairs = []
     for j in range(len(poses)):
         for i in np.flatnonzero(same[j, :j]):
             if away[i, i:j].any():
-                found.append((i, j))
+                pairs.append((i, j))
                 break
-    return np.array(found, np.int64).reshape(-1, 2)
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def revisit_error(distances: np.ndarray, pairs: np.ndarray) -> float:

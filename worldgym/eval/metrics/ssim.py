@@ -48,5 +48,5 @@ def _blur(images: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache
 def _band(size: int) -> np.ndarray:
-    """(size-10, size): each row is the window, one pixel further than the row before."""
+    """(size-10, size): each row is the window, shifted by one pixel against the row before."""
     return np.stack([np.convolve(np.eye(size)[i + _REACH], _WINDOW, "same") for i in range(size - 2 * _REACH)])

@@ -88,7 +88,7 @@ class ActionFollowing(ModelProtocol):
 
     @staticmethod
     def with_donors(tasks: Sequence[Question], seed: int, suite: Suite) -> list[Question]:
-        """The same tasks; each knows, under "donor", whose actions it is judged against in the shuffled row."""
+        """The same tasks, each with the clip under "donor" whose actions it is judged against in the shuffled row."""
         donors = derangement(len(tasks), generator(seed, suite.name, "shuffled"))
         return [dataclasses.replace(task, extra={"donor": tasks[donor]}) for task, donor in zip(tasks, donors, strict=True)]
 
@@ -99,7 +99,7 @@ class ActionFollowing(ModelProtocol):
 
     @property
     def _looks(self) -> bool:
-        """Does the suite name a metric of looks?"""
+        """Whether the suite names a metric of looks."""
         return bool(METRICS.keys() & set(self.suite.metrics))
 
     def load_judges(self) -> None:
@@ -125,7 +125,7 @@ class ActionFollowing(ModelProtocol):
         return measured
 
     def given(self, name: str, task: Question) -> Row:
-        """The actions that the clip is judged against, and in the shuffled row whose they are."""
+        """The actions that the clip is judged against; in the shuffled row also the id of the clip that they come from."""
         asked = task.extra["donor"] if name == "shuffled" else task
         given = rows.columns(action_spec(self.suite.spec).names, asked.actions[self.suite.prefix - 1 :])
         return {"given": given, "given_from": asked.id} if name == "shuffled" else {"given": given}
@@ -161,9 +161,9 @@ class ActionFollowing(ModelProtocol):
     def _look(self, entrant: Entrant, measured: Sequence[Row], frames: np.ndarray, truth: np.ndarray) -> None:
         """Add how frames (B, T, H, W, 3) look."""
         beside = None if entrant.source == "reference" else truth
-        found = self.looks.measure(self.suite.metrics, frames, beside, self.suite.prefix, self.options.fps)
+        looks = self.looks.measure(self.suite.metrics, frames, beside, self.suite.prefix, self.options.fps)
         for index, row in enumerate(measured):
-            row["scores"] |= {name: rows.number(values[index]) for name, values in found.items()}
+            row["scores"] |= {name: rows.number(values[index]) for name, values in looks.items()}
 
     def _read(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels (B, T-1, A) and features (B, D) of frames (B, T, H, W, 3)."""
@@ -171,26 +171,26 @@ class ActionFollowing(ModelProtocol):
             part = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
             return self.judge.labels(part).cpu().numpy(), self.judge.features(part).double().cpu().numpy()
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
+    def scores(self, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from rows."""
         spec = action_spec(self.suite.spec)
-        given, read = (np.stack([rows.labels(spec.names, row[key]) for row in found]) for key in ("given", "predicted"))
-        return {name: self._score(name, given, read, found, bootstrap) for name in self.suite.metrics}
+        given, read = (np.stack([rows.labels(spec.names, row[key]) for row in all_rows]) for key in ("given", "predicted"))
+        return {name: self._score(name, given, read, all_rows, bootstrap) for name in self.suite.metrics}
 
     def _score(
-        self, name: str, given: np.ndarray, read: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap
+        self, name: str, given: np.ndarray, read: np.ndarray, all_rows: Sequence[Row], bootstrap: Bootstrap
     ) -> ScoredMetric:
         spec = action_spec(self.suite.spec)
         if name == "f1_second":
-            read = np.stack([rows.labels(spec.names, row["second"]) for row in found])
+            read = np.stack([rows.labels(spec.names, row["second"]) for row in all_rows])
             name = "f1"
         if name in RATIOS:
             return _ratio(*RATIOS[name], following.confusions(given, read, spec), spec.names, bootstrap)
         if name in READ:
             return ScoredMetric(bootstrap.mean(READ[name](given, read, spec)))
         if name in PIXELS or name in METRICS:
-            return ScoredMetric(bootstrap.mean(rows.values(found, name)))
-        return ScoredMetric(_frechet(found, bootstrap))
+            return ScoredMetric(bootstrap.mean(rows.values(all_rows, name)))
+        return ScoredMetric(_frechet(all_rows, bootstrap))
 
     def captions(self, row: Row) -> np.ndarray | None:
         """What the judge read."""
@@ -214,9 +214,9 @@ def _ratio(
     return ScoredMetric(total, groups)
 
 
-def _frechet(found: Sequence[Row], bootstrap: Bootstrap) -> Score:
-    if len(found) < 2 or not all("truth_features" in row for row in found):
+def _frechet(all_rows: Sequence[Row], bootstrap: Bootstrap) -> Score:
+    if len(all_rows) < 2 or not all("truth_features" in row for row in all_rows):
         return Score(np.nan)
-    a, b = (np.stack([rows.unpack(row[key]) for row in found]) for key in ("features", "truth_features"))
+    a, b = (np.stack([rows.unpack(row[key]) for row in all_rows]) for key in ("features", "truth_features"))
     score = bootstrap.refitted(lambda picked: frechet(a[picked], b[picked]), frechet(a, b))
-    return dataclasses.replace(score, low=max(score.low, 0.0))  # moving the interval must not cross 0
+    return dataclasses.replace(score, low=max(score.low, 0.0))  # a distance cannot be negative, but the moved interval could

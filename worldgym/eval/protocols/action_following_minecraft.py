@@ -1,4 +1,4 @@
-"""Action following in Minecraft: the protocol of MineWorld and RLIR, to the letter.
+"""Action following in Minecraft: the protocol of MineWorld and RLIR, as published.
 
 The first frame of each validation clip and 15 actions go in. The 15 frames that come out are written as mp4 and read back
 (MineWorld evaluates files), shown to VPT's inverse dynamics model in one call at 128x128, and its labels compared with the
@@ -75,16 +75,16 @@ class ActionFollowingMinecraft(ModelProtocol):
     def tasks(self, seed: int, clips: int) -> list[Question]:
         """The first clips of MineWorld's validation folder, in its order; the seed only draws the shuffled row's donors."""
         suite = self.suite
-        found = []
+        questions = []
         for recording in recordings(published_files.locate(CLIPS))[:clips]:
             window = recording.window(0, suite.frames, suite.size)
             extra = {"degrees": window.degrees}
-            found.append(Question(window.id, window.frames[: suite.prefix], window.actions, window.frames, extra=extra))
-        if len(found) < 2:
-            raise InputError(f"{str(published_files.folder() / CLIPS)!r} holds {len(found)} clips; at least 2 are needed")
-        donors = derangement(len(found), generator(seed, suite.name, "shuffled"))
-        pairs = zip(found, donors, strict=True)
-        return [dataclasses.replace(task, extra={**task.extra, "donor": found[donor]}) for task, donor in pairs]
+            questions.append(Question(window.id, window.frames[: suite.prefix], window.actions, window.frames, extra=extra))
+        if len(questions) < 2:
+            raise InputError(f"{str(published_files.folder() / CLIPS)!r} holds {len(questions)} clips; at least 2 are needed")
+        donors = derangement(len(questions), generator(seed, suite.name, "shuffled"))
+        pairs = zip(questions, donors, strict=True)
+        return [dataclasses.replace(task, extra={**task.extra, "donor": questions[donor]}) for task, donor in pairs]
 
     def judges(self) -> tuple[str, ...]:
         """The inverse dynamics model, and the files of looks that are here."""
@@ -99,7 +99,7 @@ class ActionFollowingMinecraft(ModelProtocol):
             print(f"note: {name} will be empty: {reason}")
 
     def given(self, name: str, task: Question) -> Row:
-        """The labels that a clip is judged against, and in the shuffled row whose they are."""
+        """The labels that a clip is judged against; in the shuffled row also the id of the clip that they come from."""
         asked = task.extra["donor"] if name == "shuffled" else task
         first, groups = self.suite.prefix - 1, len(action_spec(self.suite.spec).groups)
         camera = vpt_idm.CAMERA.quantise(asked.extra["degrees"][first:])
@@ -107,7 +107,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         return {**row, "given_from": asked.id} if name == "shuffled" else row
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
-        """What the judge reads and how the frames look; nothing that was given is scored."""
+        """Rows of what the judge reads and how the frames look; frames that were given are not scored."""
         return [self._row(entrant, task, clip[self.suite.prefix :]) for task, clip in zip(tasks, frames, strict=True)]
 
     def _row(self, entrant: Entrant, task: Question, made: np.ndarray) -> Row:
@@ -118,7 +118,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         given, read = (self._labels(row[key])[:, -2:] for key in ("given", "predicted"))
         scores = {"camera_error": rows.number(np.abs(given - read).mean())}
         seen = {"imaging_quality": self.looks.quality(made), "dynamic_degree": self.looks.dynamic(made, self.options.fps)}
-        if not real:  # the true frames say nothing about themselves
+        if not real:  # comparing the true frames with themselves means nothing
             truth = task.truth[self.suite.prefix :]
             seen |= {"psnr": psnr(made[None], truth[None])[0], "ssim": ssim(made[None], truth[None])[0]}
             seen["lpips"] = self.looks.distance(made, truth)
@@ -153,18 +153,18 @@ class ActionFollowingMinecraft(ModelProtocol):
     def _labels(self, value: dict[str, str]) -> np.ndarray:
         return rows.labels(self._names, value)
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
+    def scores(self, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from rows."""
         spec = action_spec(self.suite.spec)
-        given, read = (np.stack([self._labels(row[key]) for row in found]) for key in ("given", "predicted"))
+        given, read = (np.stack([self._labels(row[key]) for row in all_rows]) for key in ("given", "predicted"))
         parts = following.confusions(given, read, spec)
-        return {name: self._score(name, parts, found, bootstrap) for name in self.suite.metrics}
+        return {name: self._score(name, parts, all_rows, bootstrap) for name in self.suite.metrics}
 
-    def _score(self, name: str, parts: np.ndarray, found: Sequence[Row], bootstrap: Bootstrap) -> ScoredMetric:
+    def _score(self, name: str, parts: np.ndarray, all_rows: Sequence[Row], bootstrap: Bootstrap) -> ScoredMetric:
         if name in CLIPWISE:
-            return ScoredMetric(bootstrap.mean(rows.values(found, name)))
+            return ScoredMetric(bootstrap.mean(rows.values(all_rows, name)))
         if name == "fvd":
-            return ScoredMetric(_fvd(found, bootstrap))
+            return ScoredMetric(_fvd(all_rows, bootstrap))
         column = RATIOS.get(name)
 
         def tasks(sums: np.ndarray) -> np.ndarray:  # (…, groups, K, K) -> (…, groups)
@@ -187,14 +187,14 @@ class ActionFollowingMinecraft(ModelProtocol):
         return shown
 
 
-def _fvd(found: Sequence[Row], bootstrap: Bootstrap) -> Score:
+def _fvd(all_rows: Sequence[Row], bootstrap: Bootstrap) -> Score:
     """The Fréchet distance at every prefix length, averaged."""
-    if len(found) < 2 or not all("truth_features" in row for row in found):
+    if len(all_rows) < 2 or not all("truth_features" in row for row in all_rows):
         return Score(np.nan)
-    a, b = (np.stack([[rows.unpack(x) for x in row[key]] for row in found]) for key in ("features", "truth_features"))
+    a, b = (np.stack([[rows.unpack(x) for x in row[key]] for row in all_rows]) for key in ("features", "truth_features"))
 
     def distance(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.mean([frechet(x[:, p], y[:, p]) for p in range(x.shape[1])]))
 
     score = bootstrap.refitted(lambda picked: distance(a[picked], b[picked]), distance(a, b))
-    return dataclasses.replace(score, low=max(score.low, 0.0))  # moving the interval must not cross 0
+    return dataclasses.replace(score, low=max(score.low, 0.0))  # a distance cannot be negative, but the moved interval could

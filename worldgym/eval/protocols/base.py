@@ -3,7 +3,7 @@
 - `Protocol`: the contract. `ModelProtocol`: the same for world models, where only tasks, rows of frames and scores are left
   to write.
 
-The road is always tasks -> frames -> **rows** (plain JSON values, one object per clip) -> **scores** (from rows alone). What
+The order is always tasks -> frames -> **rows** (plain JSON values, one object per clip) -> **scores** (from rows alone). What
 is written to a result file are the rows, so anybody can compute the scores again without a model, and the rows again from
 clips.
 """
@@ -97,7 +97,7 @@ class Protocol(abc.ABC):
 
     @abc.abstractmethod
     def answer(self, entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> Answers:
-        """The long work: rows for some tasks. Tasks of one call have one T; `seeds` has one integer per task.
+        """Rows for some tasks; this is what takes long. Tasks of one call have one T; `seeds` has one integer per task.
 
         A row depends on its own task and seed only, never on its neighbours in the batch.
         """
@@ -156,8 +156,8 @@ class ModelProtocol(Protocol):
         if good:
             rows = self.measure(entrant, [tasks[i] for i in good], np.stack([frames[i] for i in good]))
             measured = dict(zip(good, rows, strict=True))
-        found = [_row(task, frames[i], measured.get(i)) for i, task in enumerate(tasks)]
-        return Answers(found, [made if isinstance(made, np.ndarray) else None for made in frames])
+        all_rows = [_row(task, frames[i], measured.get(i)) for i, task in enumerate(tasks)]
+        return Answers(all_rows, [made if isinstance(made, np.ndarray) else None for made in frames])
 
 
 def _row(task: Question, made: Any, measured: Row | None) -> Row:

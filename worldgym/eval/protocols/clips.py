@@ -1,4 +1,4 @@
-"""Test clips of a suite, live from the game.
+"""Test clips of a suite, recorded from the game when the suite runs.
 
 - `record(suite, seed, count)`: one `Question` per reserved world seed, with a progress bar.
 """
@@ -11,7 +11,7 @@ from worldgym.eval.results import suite as suites
 from worldgym.eval.results.answers import Question
 from worldgym.eval.results.suite import Suite
 
-CHUNK = 32  # clips per opened game: its start costs as much as a clip or two
+CHUNK = 32  # clips per opened game, because starting a game takes as long as a clip or two
 
 
 def record(suite: Suite, seed: int, count: int) -> list[Question]:

@@ -1,4 +1,4 @@
-"""Who answers: models by name, path, own class or folder of finished videos, and baselines that need no training.
+"""Entrants of a suite: models by name, path, own class or folder of finished videos, and baselines that need no training.
 
 - `Generator`: the one method that a model has.
 - `load(name, suite, device)`: an entrant that fits the suite. `generate_or_fail(...)`: its frames, checked.
@@ -39,7 +39,7 @@ class Generator(Protocol):
 
 
 class LastFrame:
-    """Repeats the last given frame: perfect when nothing moves, deaf to every action."""
+    """A baseline that repeats the last given frame: perfect when nothing moves, and it follows no action."""
 
     kind = "baseline"
 
@@ -89,7 +89,7 @@ def _own(name: str, suite: Suite, device: str) -> Entrant:
 
 
 def is_attribute(name: str) -> bool:
-    """Does a name look like "package.module:attribute"?"""
+    """Whether a name has the form "package.module:attribute"."""
     module, colon, attribute_name = name.partition(":")
     dotted = all(part.isidentifier() for part in module.split("."))
     return bool(colon) and dotted and attribute_name.isidentifier()
@@ -105,20 +105,20 @@ def attribute(name: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ImportError as error:
         raise InputError(
             f"cannot import {module!r} of {name!r}: {error}; run the command in the folder that holds it"
         ) from None
-    if not hasattr(found, attribute_name):
+    if not hasattr(imported, attribute_name):
         raise InputError(f"module {module!r} has no {attribute_name!r}")
-    return getattr(found, attribute_name)
+    return getattr(imported, attribute_name)
 
 
-def source_sha256(found: Any) -> str | None:
+def source_sha256(item: Any) -> str | None:
     """Hash of the source file of a class or object; None where Python knows none."""
     try:
-        return files.sha256(inspect.getfile(found if inspect.isroutine(found) or isinstance(found, type) else type(found)))
+        return files.sha256(inspect.getfile(item if inspect.isroutine(item) or isinstance(item, type) else type(item)))
     except (TypeError, OSError):
         return None
 
@@ -186,7 +186,7 @@ def generate_or_fail(entrant: Entrant, tasks: Sequence[Question], seeds: Sequenc
         if len(tasks) == 1:
             text = " ".join(str(error).split())[:300]
             return [text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"]
-    return [found for task, seed in zip(tasks, seeds, strict=True) for found in generate_or_fail(entrant, [task], [seed])]
+    return [answer for task, seed in zip(tasks, seeds, strict=True) for answer in generate_or_fail(entrant, [task], [seed])]
 
 
 def generate(entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> np.ndarray:

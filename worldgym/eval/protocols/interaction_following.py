@@ -1,4 +1,4 @@
-"""Interaction following (WorldCompass): held actions in, does the camera move along?
+"""Interaction following (WorldCompass): whether the camera moves along with held actions.
 
 Clips begin at rest in a room; then single actions ("basic") or a translation with a rotation ("composite") are held for some
 steps at a time, over a short, middle or long horizon. A held-out camera judge reads the motion; the labels that it must find
@@ -85,17 +85,17 @@ class InteractionFollowing(ModelProtocol):
         return cells
 
     def tasks(self, seed: int, clips: int) -> list[Question]:
-        """Clips of the game, cell by cell; each knows whose labels it is judged against in the shuffled row."""
+        """Clips of the game, cell by cell, each with the clip whose labels it is judged against in the shuffled row."""
         cells = self._check_clips(clips)
         seeds = suites.suite_seeds(self.suite, seed, clips)
-        found: list[Question] = []
+        questions: list[Question] = []
         with tqdm(total=clips, desc="playing the test clips", unit="clip", disable=None) as bar:
             for index in range(len(self.options.horizons)):
                 ours = [(kind, seeds[c :: len(cells)]) for c, (kind, i) in enumerate(cells) if i == index]
                 same = [task for kind, own in ours for task in self._record(kind, index, own, bar)]
                 donors = derangement(len(same), generator(seed, self.suite.name, "shuffled", index))
-                found += [_with_donor(task, same[donor]) for task, donor in zip(same, donors, strict=True)]
-        return found
+                questions += [_with_donor(task, same[donor]) for task, donor in zip(same, donors, strict=True)]
+        return questions
 
     def _record(self, kind: str, index: int, seeds: Sequence[int], bar: tqdm) -> list[Question]:
         from worldgym.worlds.held import HeldRecorder
@@ -121,7 +121,7 @@ class InteractionFollowing(ModelProtocol):
         )
 
     def judges(self) -> tuple[str, ...]:
-        """The camera judge, and that of frames where there is one."""
+        """The camera judge, and the judge of frames where the suite names one."""
         return tuple(name for name in (self.suite.judge, self.options.quality) if name)
 
     def load_judges(self) -> None:
@@ -132,7 +132,7 @@ class InteractionFollowing(ModelProtocol):
         self.frames_judge = zoo.load(self.options.quality, device=self.device) if self.options.quality else None
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
-        """What the camera judge reads; nothing that was given is scored."""
+        """Rows of what the camera judge reads; frames that were given are not scored."""
         first = self.suite.prefix
         quality = visual_quality(self._qualities(frames[:, first:]))
         measured = []
@@ -160,14 +160,14 @@ class InteractionFollowing(ModelProtocol):
             return np.full(frames.shape[:2], np.nan)
         return qualities(frames, self.frames_judge, self.device)
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
+    def scores(self, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from rows, over all clips, per kind of actions, and per cell."""
-        followed = [_follow(row, self.options.rules) for row in found]
+        followed = [_follow(row, self.options.rules) for row in all_rows]
         values = {name: np.array([one[name] for one in followed]) for name in PARTS}
-        values |= {"visual_quality": rows.values(found, "visual_quality")}
+        values |= {"visual_quality": rows.values(all_rows, "visual_quality")}
         names = dict(zip(self.metrics, (*PARTS, "visual_quality"), strict=True))
-        kinds = np.array([row["condition"]["actions"] for row in found])
-        cells = np.array([f"{row['condition']['actions']} {row['condition']['horizon']}" for row in found])
+        kinds = np.array([row["condition"]["actions"] for row in all_rows])
+        cells = np.array([f"{row['condition']['actions']} {row['condition']['horizon']}" for row in all_rows])
         wanted = [(kinds, kind) for kind in self.options.actions]
         wanted += [(cells, f"{kind} {horizon}") for kind in self.options.actions for horizon in self.options.horizons]
 

@@ -1,4 +1,4 @@
-"""Metrics about looks, for any protocol over world models: named once, measured once.
+"""Metrics of looks (quality, drift, perceptual distance, motion) for any protocol over world models.
 
 - `METRICS`: by the names that suites use. `Looks`: the held-out quality net and the distance behind them; numbers per clip.
 - `networks(judge, net)`: what must be hashed.
@@ -20,8 +20,8 @@ from worldgym.judges.quality import Quality
 from worldgym.zoo import load_judge, perceptual_distance
 
 JUDGE = "doom-rooms/quality-heldout"
-# An autoencoder that ranks nothing: features of the quality net are all about sharpness and find another place nearer
-# than a blurred copy of the same one.
+# The codec of the distance: features of the quality net describe sharpness above all, so that a sharp frame of another place
+# would be nearer than a blurred frame of the same place.
 DISTANCE = "doom-rooms/latent-codec"
 METRICS = {
     "image_quality": Metric("higher", "Mean quality of the generated frames, by the held-out quality net, in [0, 1]."),
@@ -65,13 +65,17 @@ class Looks:
             fps: frames per second.
         """
         wanted = [name for name in names if name in METRICS and (truth is not None or name not in AGAINST_TRUTH)]
-        found: dict[str, np.ndarray] = {}
+        measured: dict[str, np.ndarray] = {}
         if {"image_quality", "vq", "quality_drift"} & set(wanted):
             quality = qualities(frames, self.judge, self.device)
             made = quality[:, given:]
-            found = {"image_quality": image_quality(made), "vq": visual_quality(made), "quality_drift": quality_drift(quality)}
+            measured = {
+                "image_quality": image_quality(made),
+                "vq": visual_quality(made),
+                "quality_drift": quality_drift(quality),
+            }
         if "perceptual" in wanted:
-            found["perceptual"] = perceptual(frames[:, given:], truth[:, given:], self.distance, self.device)
+            measured["perceptual"] = perceptual(frames[:, given:], truth[:, given:], self.distance, self.device)
         if "dynamic_degree" in wanted:
-            found["dynamic_degree"] = dynamic(frames, fps)
-        return {name: found[name] for name in wanted}
+            measured["dynamic_degree"] = dynamic(frames, fps)
+        return {name: measured[name] for name in wanted}

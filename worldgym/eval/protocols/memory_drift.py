@@ -1,7 +1,8 @@
-"""Memory and drift (ours): does a place look the same when the camera comes back, and does the picture hold over a minute?
+"""Memory and drift (ours): whether a place looks the same when the camera comes back, and how quality holds over long videos.
 
-Tours through the true game that come back (look away and back, full turns, out and home again); 64 and more frames. Models
-that hold fewer frames go on from their own last ones (`worldgym.eval.protocols.sliding`) and forget what is older.
+A tour is a scripted walk through the true game that comes back (look away and back, full turns, out and home again), of 64 or
+more frames. Models that hold fewer frames go on from their own last ones (`worldgym.eval.protocols.sliding`)
+and forget what is older.
 
 Rows: revisiting frames, distances to the truth and qualities per frame, means over clips under "scores". References: "truth".
 """
@@ -94,7 +95,7 @@ class MemoryDrift(ModelProtocol):
         self.looks = Looks(self.judges()[0], self.options.perceptual, self.device)
 
     def measure(self, entrant: Entrant, tasks: Sequence[Question], frames: np.ndarray) -> list[Row]:
-        """What is shown against what is there, and how good it looks."""
+        """Rows of distances to the truth at revisits and elsewhere, and of quality."""
         truth = np.stack([task.truth for task in tasks])
         quality = qualities(frames, self.looks.judge, self.device)
         apart = distances(frames, truth, self.looks.distance, self.device)
@@ -103,16 +104,16 @@ class MemoryDrift(ModelProtocol):
             "quality_drift": quality_drift(quality),
             "brightness_drift": brightness_drift(frames, truth),
         }
-        found = []
+        measured = []
         for index, task in enumerate(tasks):
             pairs = task.extra["revisits"]
             own = {name: values[index] for name, values in per_clip.items()}
             own |= self._memory(frames[index], apart[index], pairs)
-            if entrant.source == "reference":  # the true frames say nothing about their distance to themselves
+            if entrant.source == "reference":  # comparing the true frames with themselves means nothing
                 own |= dict.fromkeys(("revisit_error", "first_visit_error", "brightness_drift"), np.nan)
             row = {**self.given(entrant.name, task), "quality": rows.pack(quality[index])}
-            found.append({**row, "scores": {name: rows.number(value) for name, value in own.items()}})
-        return found
+            measured.append({**row, "scores": {name: rows.number(value) for name, value in own.items()}})
+        return measured
 
     def given(self, name: str, task: Question) -> Row:
         """The frames at which the camera is back."""
@@ -127,11 +128,11 @@ class MemoryDrift(ModelProtocol):
             "revisit_consistency": float(distances(later, earlier, self.looks.distance, self.device).mean()),
         }
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
+    def scores(self, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """Means over clips, per tour; image quality per part of the video."""
-        scored = {name: ScoredMetric(*rows.clipwise(found, name, bootstrap, "tour")) for name in self.suite.metrics}
+        scored = {name: ScoredMetric(*rows.clipwise(all_rows, name, bootstrap, "tour")) for name in self.suite.metrics}
         if "image_quality" in scored:
-            curves = np.stack([rows.unpack(row["quality"]) for row in found])[:, self.suite.prefix :]
+            curves = np.stack([rows.unpack(row["quality"]) for row in all_rows])[:, self.suite.prefix :]
             starts = range(0, curves.shape[1], self.options.part)
             parts = {f"frames {s + 1}-{s + self.options.part}": curves[:, s : s + self.options.part].mean(1) for s in starts}
             over_time = {name: bootstrap.mean(values) for name, values in parts.items()}

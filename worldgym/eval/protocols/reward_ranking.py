@@ -84,7 +84,7 @@ class RewardRanking(Protocol):
         return variants.tasks(self.suite, self.options.codec, self.options.model, seeds, seed, self.device)
 
     def judges(self) -> tuple[str, ...]:
-        """None: what is right is known. The networks that make versions count as part of the suite."""
+        """No networks, because the order of versions is known; the networks that make versions are part of the suite."""
         return tuple(name for name in (self.options.codec, self.options.model) if name)
 
     def load_judges(self) -> None:
@@ -96,10 +96,10 @@ class RewardRanking(Protocol):
         if name in BASELINES:
             return Entrant(name, "baseline", BASELINES[name], source="baseline")
         if entries.is_attribute(name):
-            found = entries.attribute(name)
-            if not (isinstance(found, type) and issubclass(found, Reward)):
+            own = entries.attribute(name)
+            if not (isinstance(own, type) and issubclass(own, Reward)):
                 raise InputError(f"{name!r} is no reward: it must be a subclass of worldgym.rewards.Reward")
-            return Entrant(name, "reward", found(bench), weights=entries.source_sha256(found), source="module")
+            return Entrant(name, "reward", own(bench), weights=entries.source_sha256(own), source="module")
         known = bundled()
         if name not in known:
             raise unknown("reward", name, [*known, *BASELINES])
@@ -130,14 +130,14 @@ class RewardRanking(Protocol):
         if not isinstance(reward, Reward):
             return {name: reward(task, name, seed) for name in versions}
         actions, truth = (torch.from_numpy(x).to(self.device)[None] for x in (task.actions, task.truth))
-        found = {}
+        values = {}
         for name, frames in versions.items():
             made = torch.from_numpy(frames).to(self.device)[None]
             total = reward.score(made, actions, truth if reward.uses_truth else None, self.suite.prefix).total
             if tuple(total.shape) != (1,):
                 raise InputError(f"score gave shape {tuple(total.shape)} for 1 clip; one number per clip is needed")
-            found[name] = float(total)
-        return found
+            values[name] = float(total)
+        return values
 
     def _bench(self) -> DenoiseVectorEnv:
         """An environment of the suite's size for rewards to wrap; it is never stepped."""
@@ -154,10 +154,10 @@ class RewardRanking(Protocol):
         right = {version: rows.number(share) for version, share in task.extra["right"].items()}
         return {"right": right, "versions_sha256": digest(*task.extra["versions"].values())}
 
-    def scores(self, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
+    def scores(self, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, ScoredMetric]:
         """All metrics from the versions' rewards."""
-        table = {name: np.array([row["versions"][name] for row in found], float) for name in found[0]["versions"]}
-        right = {name: np.array([row["right"][name] for row in found], float) for name in found[0]["right"]}
+        table = {name: np.array([row["versions"][name] for row in all_rows], float) for name in all_rows[0]["versions"]}
+        right = {name: np.array([row["right"][name] for row in all_rows], float) for name in all_rows[0]["right"]}
         per_clip: dict[str, dict[str, np.ndarray]] = {
             "wrong_actions": ranking.by_share(table, right),
             "ranking": ranking.against_truth(table, [name for name in table if name not in ("truth", *self.options.ignore)]),

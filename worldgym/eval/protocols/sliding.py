@@ -1,4 +1,4 @@
-"""Longer videos than a model can hold: its own last frames become the next prefix.
+"""Videos longer than a model's window: its own last frames become the next prefix.
 
 - `Continued`: a model, window by window.
 """

@@ -1,4 +1,4 @@
-"""Walks that come back: scripted actions through the true game, with true poses.
+"""Tours: scripted walks through the true game that come back to where they were, with true poses.
 
 - `SCRIPTS`: name -> actions of a tour. `Guide`: plays tours from many starts and keeps those that truly come back.
 """
@@ -83,12 +83,12 @@ class Guide:
 
     def tours(self, scripts: Sequence[str], seeds: Iterator[int], count: int) -> list[Question]:
         """`count` tours that come back, scripts in turn, each from the next seed that allows it."""
-        found: list[Question] = []
-        while len(found) < count:
-            task = self.tour(scripts[len(found) % len(scripts)], next(seeds))
+        questions: list[Question] = []
+        while len(questions) < count:
+            task = self.tour(scripts[len(questions) % len(scripts)], next(seeds))
             if task is not None:
-                found.append(task)
-        return found
+                questions.append(task)
+        return questions
 
 
 def _repeat(pattern: list[np.ndarray], steps: int) -> np.ndarray:

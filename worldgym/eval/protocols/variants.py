@@ -49,24 +49,24 @@ def tasks(suite: Suite, codec: str, model: str, world_seeds: Sequence[int], seed
         seed: chooses the wrong actions and all noise, by the clip's own stream.
         device: of codec and model.
     """
-    recorder, found = Recorder(suite.world), []
+    recorder, questions = Recorder(suite.world), []
     try:
         plays = [recorder.play(s, suite.frames) for s in tqdm(world_seeds, desc="playing the test clips", disable=None)]
         for index, play in enumerate(tqdm(plays, desc="playing other actions", disable=None)):
             name = f"{suite.world}/{play.clip.seed}/0"
             known = play, name, suite.prefix, action_spec(suite.spec), torch_seed(seed, name)
-            found.append(_first_playable(recorder, *known, _donors(recorder, play, seed, suite)))
+            questions.append(_first_playable(recorder, *known, _donors(recorder, play, seed, suite)))
             plays[index] = None  # type: ignore[call-overload]
     finally:
         recorder.close()
     loaded = zoo.load_codec(codec, "frame-codec", device)
-    for task in found:
+    for task in questions:
         frames = torch.from_numpy(task.truth).to(device)
         with torch.inference_mode():
             _add(task, "reconstructed", loaded.decode(loaded.encode(frames)).cpu().numpy(), 1.0)
     if model:
-        _add_model(suite, found, model, device)
-    return found
+        _add_model(suite, questions, model, device)
+    return questions
 
 
 def make(recorder: Recorder, play: Play, donor: Play, name: str, prefix: int, spec: ActionSpec, seed: int) -> Question:
@@ -93,12 +93,12 @@ def make(recorder: Recorder, play: Play, donor: Play, name: str, prefix: int, sp
     ):
         played = actions.copy()
         played[chosen] = donor.clip.actions[chosen]
-        _add(task, version, counterfactual(recorder, play, 0, played), share(played, actions))
+        _add(task, version, counterfactual(recorder, play, 0, played), right_share(played, actions))
     nothing = spec.null
     late = np.concatenate([np.broadcast_to(nothing, (1, len(nothing))), actions[:-1]])
-    _add(task, "delayed", np.concatenate([truth[:1], truth[:-1]]), share(late, actions))
-    _add(task, "mirrored", truth[:, :, ::-1], share(mirrored(actions, spec), actions))
-    _add(task, "frozen", np.repeat(truth[prefix - 1 : prefix], len(truth), 0), share(nothing, actions))
+    _add(task, "delayed", np.concatenate([truth[:1], truth[:-1]]), right_share(late, actions))
+    _add(task, "mirrored", truth[:, :, ::-1], right_share(mirrored(actions, spec), actions))
+    _add(task, "frozen", np.repeat(truth[prefix - 1 : prefix], len(truth), 0), right_share(nothing, actions))
     order = prefix + random.permutation(len(truth) - prefix)
     _add(task, "shuffled", truth[[*range(prefix), *order]], None)
     for version, (kind, severity) in DAMAGE.items():
@@ -108,18 +108,18 @@ def make(recorder: Recorder, play: Play, donor: Play, name: str, prefix: int, sp
     return task
 
 
-def share(played: np.ndarray, asked: np.ndarray) -> float:
+def right_share(played: np.ndarray, asked: np.ndarray) -> float:
     """Share of the columns of (T-1, A) actions that are as asked."""
     return float((played == asked).mean())
 
 
 def mirrored(actions: np.ndarray, spec: ActionSpec) -> np.ndarray:
     """(T-1, A) actions as a mirror shows them: strafe left and right change places, and so do the signs of yaw."""
-    found = actions.copy()
+    mirror = actions.copy()
     strafe, yaw = spec.column("strafe"), spec.column("yaw")
-    found[:, strafe] = np.array([0, 2, 1])[actions[:, strafe]]
-    found[:, yaw] = spec.sizes[yaw] - 1 - actions[:, yaw]
-    return found
+    mirror[:, strafe] = np.array([0, 2, 1])[actions[:, strafe]]
+    mirror[:, yaw] = spec.sizes[yaw] - 1 - actions[:, yaw]
+    return mirror
 
 
 def _add(task: Question, name: str, frames: np.ndarray, right: float | None) -> None:
@@ -149,10 +149,10 @@ def _first_playable(
     raise InputError(f"no other actions can be played from the start of clip {play.clip.seed}")
 
 
-def _add_model(suite: Suite, found: Sequence[Question], name: str, device: str) -> None:
+def _add_model(suite: Suite, questions: Sequence[Question], name: str, device: str) -> None:
     model = zoo.load(name, device=device)
-    for start in tqdm(range(0, len(found), BATCH), desc=f"playing {name}", disable=None):
-        part = found[start : start + BATCH]
+    for start in tqdm(range(0, len(questions), BATCH), desc=f"playing {name}", disable=None):
+        part = questions[start : start + BATCH]
         prefix, actions = np.stack([t.prefix for t in part]), np.stack([t.actions for t in part])
         with torch.inference_mode():
             seeds = [torch_seed(0, task.id, "model") for task in part]

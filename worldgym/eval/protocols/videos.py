@@ -63,13 +63,13 @@ def read(path: Path, frames: int, size: tuple[int, int]) -> np.ndarray:
     """
     if path.stat().st_size > LARGEST:
         raise InputError(f"video {str(path)!r} has {path.stat().st_size} bytes; at most {LARGEST} are read")
-    found = _array(path) if path.suffix == ".npy" else _decode(path, frames, size)
-    if found.shape != (frames, *size, 3) or found.dtype != np.uint8:
+    clip = _array(path) if path.suffix == ".npy" else _decode(path, frames, size)
+    if clip.shape != (frames, *size, 3) or clip.dtype != np.uint8:
         raise InputError(
-            f"video {str(path)!r} holds {found.dtype} {list(found.shape)}, "
+            f"video {str(path)!r} holds {clip.dtype} {list(clip.shape)}, "
             f"but uint8 {[frames, *size, 3]} (frames, height, width, 3) is needed"
         )
-    return found
+    return clip
 
 
 def _array(path: Path) -> np.ndarray:
@@ -90,21 +90,21 @@ def _decode(path: Path, frames: int, size: tuple[int, int]) -> np.ndarray:
     if (height, width) != size:
         reader.close()
         raise InputError(f"video {str(path)!r} has frames of {height}x{width} pixels, but {size[0]}x{size[1]} are needed")
-    found = []
+    stills = []
     try:
         for still in reader:
-            found.append(np.frombuffer(still, np.uint8).reshape(height, width, 3))
-            if len(found) > frames:
+            stills.append(np.frombuffer(still, np.uint8).reshape(height, width, 3))
+            if len(stills) > frames:
                 raise InputError(f"video {str(path)!r} has more than {frames} frames, but exactly {frames} are needed")
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"video {str(path)!r} breaks off after {len(found)} frames, but {frames} are needed") from None
+        raise InputError(f"video {str(path)!r} breaks off after {len(stills)} frames, but {frames} are needed") from None
     finally:
         reader.close()
-    if len(found) != frames:
-        raise InputError(f"video {str(path)!r} has {len(found)} frames, but {frames} are needed")
-    return np.stack(found)
+    if len(stills) != frames:
+        raise InputError(f"video {str(path)!r} has {len(stills)} frames, but {frames} are needed")
+    return np.stack(stills)
 
 
 class Folder:
@@ -132,14 +132,14 @@ class Folder:
         Raises:
             InputError: there is none, there are two, or it is not a plain file inside the folder.
         """
-        found = [path for ending in ENDINGS if (path := self.folder / (file_of(task_id) + ending)).exists()]
-        if len(found) != 1:
-            problem = "holds no video" if not found else "holds two videos"
+        paths = [path for ending in ENDINGS if (path := self.folder / (file_of(task_id) + ending)).exists()]
+        if len(paths) != 1:
+            problem = "holds no video" if not paths else "holds two videos"
             names = " or ".join(file_of(task_id) + ending for ending in ENDINGS)
             raise InputError(f"folder {str(self.folder)!r} {problem} of clip {task_id!r}; exactly one is needed: {names}")
-        if found[0].is_symlink() or not found[0].is_file():
-            raise InputError(f"{str(found[0])!r} is not a plain file inside its folder")
-        return found[0]
+        if paths[0].is_symlink() or not paths[0].is_file():
+            raise InputError(f"{str(paths[0])!r} is not a plain file inside its folder")
+        return paths[0]
 
     def generate(self, prefix: Any, actions: Any, seeds: Any) -> Any:
         """Videos are found by the clip's name, not made from its first frame."""

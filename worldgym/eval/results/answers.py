@@ -1,4 +1,4 @@
-"""What is asked, who answers, and what comes of it: the records that evaluation hands around.
+"""The records of evaluation: questions, entrants, their answers, metrics.
 
 - `Question`: one test clip. `Entrant`: who answers. `Answers`: rows (and frames to show) for some tasks.
 - `Metric`, `ScoredMetric`: a metric as suites name it, and its value for one entry. `Answer`: one row of the table.
@@ -49,7 +49,7 @@ class Question:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Entrant:
-    """Who answers, and what the result file says about it.
+    """A model, reward or baseline in a suite, and what the result file says about it.
 
     Attributes:
         name: as it was asked for.

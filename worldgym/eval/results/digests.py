@@ -15,13 +15,13 @@ import numpy as np
 
 def digest(*arrays: np.ndarray) -> str:
     """sha256 over dtypes, shapes and bytes."""
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for array in arrays:
         array = np.ascontiguousarray(array)
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        found.update(array.data)
-    return found.hexdigest()
+        hashed.update(f"{array.dtype.str}{array.shape}".encode())
+        hashed.update(array.data)
+    return hashed.hexdigest()
 
 
 def digest_json(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 - `entry_record(...)`: everything about one entry under one seed. `summary(...)`: the table of one run.
 - `seal(record)`: the hash over all but "time". `slug(name)`: an entry's name as the name of a folder.
+- `text(record)`: the file's text. `write(record, out)`: the file in its place.
 
 Two runs of one command give the same file but for the object "time". The format is published as JSON Schema in
 `schemas/result-2.json`; `worldgym.eval.results.schema` reads and checks files.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,7 +75,7 @@ def _common(run: Circumstances) -> dict[str, Any]:
 
 
 def entry_record(run: Circumstances, answer: Answer) -> dict[str, Any]:
-    """One result file as plain values; a hole is null."""
+    """One result file as plain values; a missing value is null."""
     entrant, rows = answer.entrant, list(answer.rows)
     record = {
         "what": "result",
@@ -129,9 +131,23 @@ def slug(name: str) -> str:
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def text(record: Mapping[str, Any]) -> str:
+    """A result as JSON without spaces: one line per field, and one line per row, so that a changed clip is a changed line."""
+    fields = (f"{_line(key)}:{_rows(value) if key == 'rows' else _line(value)}" for key, value in sorted(record.items()))
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def _rows(rows: Sequence[Any]) -> str:
+    return "[\n" + ",\n".join(map(_line, rows)) + "\n]"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
 def write(record: Mapping[str, Any], out: Path) -> Path:
     """Write a result as <out>/<entry>/<seed>.json; the path."""
     path = out / slug(record["entry"]["name"]) / f"{record['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, record)
+    files.write_bytes(path, text(record).encode())
     return path

@@ -21,12 +21,12 @@ def number(value: float) -> float | None:
 
 
 def columns(names: Sequence[str], labels: np.ndarray) -> dict[str, str]:
-    """Labels (T, A) as one line of text per column: 15 numbers, not 15 lines of JSON."""
+    """Labels (T, A) as one text of numbers per column."""
     return {name: " ".join(map(str, labels[:, column])) for column, name in enumerate(names)}
 
 
 def labels(names: Sequence[str], value: Mapping[str, str]) -> np.ndarray:
-    """The way back: (T, A) int64."""
+    """The inverse of `columns`: (T, A) int64."""
     return np.array([list(map(int, value[name].split())) for name in names], np.int64).T
 
 
@@ -36,14 +36,14 @@ def pack(values: np.ndarray) -> str:
 
 
 def unpack(text: str) -> np.ndarray:
-    """The way back: (D,) float64."""
+    """The inverse of `pack`: (D,) float64."""
     return np.frombuffer(base64.b64decode(text), "<f2").astype(float)
 
 
 def values(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     """(N,) row["scores"][key]; NaN for None and where a row has none."""
-    found = [row["scores"].get(key) for row in rows]
-    return np.array([np.nan if value is None else value for value in found], float)
+    numbers = [row["scores"].get(key) for row in rows]
+    return np.array([np.nan if value is None else value for value in numbers], float)
 
 
 def clipwise(
@@ -58,18 +58,18 @@ def clipwise(
         by: name of a condition; "" for no groups.
 
     Returns:
-        Over all clips, and value of the condition -> over the clips that have it; a mean over a hole is NaN.
+        Over all clips, and value of the condition -> over the clips that have it; the mean is NaN where a value is missing.
     """
-    found = values(rows, key)
+    numbers = values(rows, key)
     if not by:
-        return bootstrap.mean(found), {}
+        return bootstrap.mean(numbers), {}
     kinds = np.array([row.get("condition", {}).get(by, "") for row in rows])
-    return bootstrap.mean(found), {kind: bootstrap.mean_where(found, kinds == kind) for kind in sorted(set(kinds))}
+    return bootstrap.mean(numbers), {kind: bootstrap.mean_where(numbers, kinds == kind) for kind in sorted(set(kinds))}
 
 
 def plain(score: Score) -> dict[str, float | None]:
-    """Value, interval and, where there is one, interquartile mean; None where nothing can be said."""
-    found = {name: number(getattr(score, name)) for name in ("value", "low", "high", "iqm")}
-    if found["iqm"] is None:
-        del found["iqm"]
-    return found
+    """Value, interval and, where there is one, interquartile mean; None where there is no value."""
+    shown = {name: number(getattr(score, name)) for name in ("value", "low", "high", "iqm")}
+    if shown["iqm"] is None:
+        del shown["iqm"]
+    return shown

@@ -1,6 +1,6 @@
-"""Do two rows say the same? Exactly, or up to the rounding of another batch or machine.
+"""Whether two rows are equal, exactly or up to the rounding of another batch or machine.
 
-- `differences(found, wanted, close)`: where two rows differ, one short text each.
+- `differences(made, wanted, close)`: where two rows differ, one short text each.
 
 A clip that is made again alone and not in its batch, or on another processor, is rounded differently: numbers may differ in
 late digits, and once in a while a label at a tie. `close` says how much is forgiven: `EXACT` where the frames are the same
@@ -33,25 +33,25 @@ EXACT, NEAR = Close(1e-3, 0.01), Close(2e-3, 0.01)
 HASHES = ("frames_sha256",)
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], close: Close) -> list[str]:
+def differences(made: Mapping[str, Any], wanted: Mapping[str, Any], close: Close) -> list[str]:
     """Names of values that differ, as in "scores/psnr"; the hashes of frames are not looked at."""
     tally = {"labels": 0, "wrong": 0}
-    places = _walk(found, wanted, close, "", tally)
+    places = _walk(made, wanted, close, "", tally)
     if tally["wrong"] > close.labels * tally["labels"]:
         places.append(f"{tally['wrong']} of {tally['labels']} labels")
     return places
 
 
-def _walk(found: Any, wanted: Any, close: Close, at: str, tally: dict[str, int]) -> list[str]:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = [key for key in dict.fromkeys([*found, *wanted]) if key not in HASHES]
-        absent = [f"{at}/{key}".strip("/") for key in keys if (key in found) != (key in wanted)]
-        both = [key for key in keys if key in found and key in wanted]
-        return absent + [place for key in both for place in _walk(found[key], wanted[key], close, f"{at}/{key}", tally)]
-    if found == wanted:
-        _count(found, found, tally)
+def _walk(made: Any, wanted: Any, close: Close, at: str, tally: dict[str, int]) -> list[str]:
+    if isinstance(made, dict) and isinstance(wanted, dict):
+        keys = [key for key in dict.fromkeys([*made, *wanted]) if key not in HASHES]
+        absent = [f"{at}/{key}".strip("/") for key in keys if (key in made) != (key in wanted)]
+        both = [key for key in keys if key in made and key in wanted]
+        return absent + [place for key in both for place in _walk(made[key], wanted[key], close, f"{at}/{key}", tally)]
+    if made == wanted:
+        _count(made, made, tally)
         return []
-    same = _numbers(found, wanted, close) or _texts(found, wanted, close, tally)
+    same = _numbers(made, wanted, close) or _texts(made, wanted, close, tally)
     return [] if same else [at.strip("/")]
 
 

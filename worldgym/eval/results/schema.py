@@ -108,10 +108,10 @@ def check(value: Any, where: str = "result") -> None:
 
 
 def _no_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    merged = dict(pairs)
+    if len(merged) < len(pairs):
         raise InputError("holds a key twice in one object")
-    return found
+    return merged
 
 
 def _no_constant(name: str) -> None:

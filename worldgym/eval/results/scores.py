@@ -1,4 +1,4 @@
-"""From rows to the "scores" of a result file: one road for the run, for `--verify` and for the leaderboard.
+"""The "scores" of a result file, computed from its rows: the same code for the run, for `--verify` and for the leaderboard.
 
 - `of_rows(protocol, parts)`: plain JSON values. `failed(rows)`: rows that hold a failure.
 """
@@ -46,21 +46,21 @@ def of_rows(protocol: Scorer, parts: Mapping[int, Sequence[Row]]) -> dict[str, A
         parts: seed -> its rows; several seeds are put together, and every resample draws as many clips from each.
 
     Returns:
-        Metric -> "better", "value", "low", "high", perhaps "iqm" and "groups". All values are null when a clip failed: a mean
-        over a hole is null.
+        Metric -> "better", "value", "low", "high", perhaps "iqm" and "groups". All values are null when a clip
+        failed.
     """
     together = [row for part in parts.values() for row in part]
     if failed(together) or not together:
-        found = {name: ScoredMetric(Score(float("nan"))) for name in protocol.suite.metrics}
+        scored = {name: ScoredMetric(Score(float("nan"))) for name in protocol.suite.metrics}
     else:
-        found = protocol.scores(together, bootstrap_of(protocol, list(parts), [len(part) for part in parts.values()]))
-    return {name: _plain(protocol.metrics[name].better, found[name]) for name in protocol.suite.metrics}
+        scored = protocol.scores(together, bootstrap_of(protocol, list(parts), [len(part) for part in parts.values()]))
+    return {name: _plain(protocol.metrics[name].better, scored[name]) for name in protocol.suite.metrics}
 
 
 def _plain(better: str, scored: ScoredMetric) -> dict[str, Any]:
     """A metric's score, its direction, and its groups where it has any; a group that is never used is null."""
-    found: dict[str, Any] = {"better": better, **row_values.plain(scored.score)}
+    values: dict[str, Any] = {"better": better, **row_values.plain(scored.score)}
     if scored.groups:
         parts = {group: row_values.plain(score) for group, score in scored.groups.items()}
-        found["groups"] = {group: part if part["value"] is not None else None for group, part in parts.items()}
-    return found
+        values["groups"] = {group: part if part["value"] is not None else None for group, part in parts.items()}
+    return values

@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A point estimate and its interval, and for means over clips the interquartile mean; NaN where nothing can be said."""
+    """A point estimate and its interval, and for means over clips the interquartile mean; NaN where there is no value."""
 
     value: float
     low: float = np.nan
@@ -102,7 +102,7 @@ class Bootstrap:
         """A statistic that is computed anew from the clips of each resample, for the first `refits` resamples.
 
         The interval is moved so that the mean of the resamples falls on `value`: a distance between fitted distributions
-        grows when a sample holds clips twice, and that shift is the resampling's, not the model's.
+        grows when a sample holds clips twice, and that shift comes from resampling, not from the model.
 
         Args:
             statistic: indices of clips (N,) -> number.

@@ -1,4 +1,4 @@
-"""What was asked for on the command line: `Job`, the one list of arguments."""
+"""The arguments of the command line: `Job`."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 - `compare(a, b)`: one `Difference` per metric, B minus A. `main(job)`: `python -m worldgym.eval --compare A.json B.json`, or
   two folders of entries, with all their seeds.
 
-Both entries answered the same clips, so every resample draws the same clips for both: what makes a clip easy or hard falls
-out of the difference. The probability of improvement is the share of clips on which B is better, ties counting one half
+Both entries answered the same clips, so every resample draws the same clips for both, and how easy or hard a clip is cancels
+in the difference. The probability of improvement is the share of clips on which B is better, ties counting one half
 (Agarwal et al., arXiv 2108.13264, section 4.2, here in pairs).
 """
 
@@ -50,7 +50,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse" or "no difference shown": does the interval leave 0 out?"""
+        """ "better", "worse" or "no difference shown": whether the interval leaves 0 out, and on which side."""
         low, high = self.difference.low, self.difference.high
         if not low > 0 and not high < 0:
             return "no difference shown"
@@ -71,42 +71,46 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result], suite: s
     Raises:
         InputError: they are not results of one suite on the same clips.
     """
-    first, second = ([found] if isinstance(found, Mapping) else sorted(found, key=lambda one: one["seed"]) for found in (a, b))
-    seeds = [[one["seed"] for one in found] for found in (first, second)]
+    first, second = (_by_seed(results) for results in (a, b))
+    seeds = [[one["seed"] for one in results] for results in (first, second)]
     if seeds[0] != seeds[1]:
         raise InputError(f"the two results have another seed: {seeds[0]} and {seeds[1]}; compare entries of the same seeds")
     for one, other in zip(first, second, strict=True):
         _same_clips(one, other)
-    found = first[0]["suite"]
-    protocol = protocols.load(suites.load(suite or found["name"]))
+    published = first[0]["suite"]
+    protocol = protocols.load(suites.load(suite or published["name"]))
     if any(protocol.suite.sha256 != one["suite"]["sha256"] for one in first):
-        raise InputError(f"the results are of another {found['name']!r} than the one that is published")
+        raise InputError(f"the results are of another {published['name']!r} than the one that is published")
     bootstrap = scores.bootstrap_of(protocol, seeds[0], [len(one["rows"]) for one in first])
-    both = [[row for one in found for row in one["rows"]] for found in (first, second)]
-    pairs = [_scores(protocol, found, bootstrap) for found in both]
-    per_clip = [_per_clip(protocol, found) for found in both]
+    both = [[row for one in results for row in one["rows"]] for results in (first, second)]
+    pairs = [_scores(protocol, all_rows, bootstrap) for all_rows in both]
+    per_clip = [_per_clip(protocol, all_rows) for all_rows in both]
     return [_difference(name, protocol, pairs, per_clip, bootstrap) for name in protocol.suite.metrics]
+
+
+def _by_seed(results: Result | Sequence[Result]) -> list[Result]:
+    return [results] if isinstance(results, Mapping) else sorted(results, key=lambda one: one["seed"])
 
 
 def _same_clips(a: Result, b: Result) -> None:
     for key, value in (("suite", "suite"), ("seed", "seed"), ("clips", "test clips")):
-        one, two = (found[key] if key != "clips" else found[key]["sha256"] for found in (a, b))
+        one, two = (result[key] if key != "clips" else result[key]["sha256"] for result in (a, b))
         if one != two:
             raise InputError(f"the two results have another {value}, so they cannot be compared clip by clip")
 
 
-def _scores(protocol: Protocol, found: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Score]:
-    """With all resamples; a failed clip leaves nothing to compare."""
-    if scores.failed(found):
-        raise InputError(f"an entry failed on {len(scores.failed(found))} clips, and a mean over a hole is none")
-    return {name: scored.score for name, scored in protocol.scores(found, bootstrap).items()}
+def _scores(protocol: Protocol, all_rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Score]:
+    """Scores with all resamples; entries with failed clips cannot be compared."""
+    if scores.failed(all_rows):
+        raise InputError(f"an entry failed on {len(scores.failed(all_rows))} clips, and a mean over a hole is none")
+    return {name: scored.score for name, scored in protocol.scores(all_rows, bootstrap).items()}
 
 
-def _per_clip(protocol: Protocol, found: Sequence[Row]) -> dict[str, np.ndarray]:
+def _per_clip(protocol: Protocol, all_rows: Sequence[Row]) -> dict[str, np.ndarray]:
     """Metric -> (N,) its value on each clip alone; NaN where one clip gives none."""
     alone = Bootstrap(np.zeros((2, 1), np.int64), refits=2)
     with np.errstate(all="ignore"):
-        each = [protocol.scores([row], alone) for row in found]
+        each = [protocol.scores([row], alone) for row in all_rows]
     return {name: np.array([one[name].score.value for one in each]) for name in protocol.suite.metrics}
 
 
@@ -127,10 +131,10 @@ def _difference(
     return Difference(name, better, a.value, b.value, difference, improvement)
 
 
-def table(found: Sequence[Difference]) -> str:
+def table(differences: Sequence[Difference]) -> str:
     """Plain text, one line per metric."""
     lines = [["metric", "A", "B", "B - A", "", "P(B better on a clip)", "B is"]]
-    for one in found:
+    for one in differences:
         spread = [_span(score) for score in (one.difference, one.improvement)]
         values = f"{one.a:.4g}", f"{one.b:.4g}", f"{one.difference.value:+.4g}", spread[0]
         chance = "-" if np.isnan(one.improvement.value) else f"{one.improvement.value:.2f} {spread[1]}"
@@ -143,9 +147,9 @@ def _span(score: Score) -> str:
     return "" if np.isnan(score.low) else f"[{score.low:.4g}, {score.high:.4g}]"
 
 
-def plot(found: Sequence[Difference], title: str, path: str | os.PathLike) -> None:
+def plot(differences: Sequence[Difference], title: str, path: str | os.PathLike) -> None:
     """A PNG: per metric the difference with its interval, each on its own scale, turned so that right is better."""
-    shown = [one for one in found if not np.isnan(one.difference.low)]
+    shown = [one for one in differences if not np.isnan(one.difference.low)]
     row, left, width = 26, 230, 420
     canvas = Image.new("RGB", (left + width + 30, row * (len(shown) + 3)), (255, 255, 255))
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
@@ -171,33 +175,33 @@ def _bar(pen: ImageDraw.ImageDraw, font: Any, one: Difference, y: float, middle:
     pen.ellipse([place[1] - 5, y - 5, place[1] + 5, y + 5], colour)
 
 
-def plain(found: Sequence[Difference]) -> list[dict[str, Any]]:
-    """For JSON; holes are null."""
+def plain(differences: Sequence[Difference]) -> list[dict[str, Any]]:
+    """The differences as JSON values; a missing value is null."""
     return [
         {
             **{"metric": one.metric, "better": one.better, "a": rows.number(one.a), "b": rows.number(one.b)},
             **{"difference": rows.plain(one.difference), "improvement": rows.plain(one.improvement), "verdict": one.verdict},
         }
-        for one in found
+        for one in differences
     ]
 
 
 def main(job: Job) -> None:
     """Print the table; write compare.json and compare.png when a folder is given."""
     both = [_read(Path(path)) for path in job.compare]
-    found = compare(*both, job.suite if job.suite.endswith(".toml") else None)
+    differences = compare(*both, job.suite if job.suite.endswith(".toml") else None)
     (a, *_), (b, *_) = both
     names, seeds = [one["entry"]["name"] for one in (a, b)], ", ".join(str(one["seed"]) for one in both[0])
     count = sum(one["clips"]["count"] for one in both[0])
     title = f"A = {names[0]}, B = {names[1]}; {a['suite']['name']}, {count} clips, seed {seeds}"
-    print(f"{title}\n\n{table(found)}\n\n[low, high]: paired bootstrap over clips, {a['bootstrap']['level']:.0%}")
+    print(f"{title}\n\n{table(differences)}\n\n[low, high]: paired bootstrap over clips, {a['bootstrap']['level']:.0%}")
     if job.out is None:
         return
     out = files.output_folder(Path(job.out))
     hashes = [one[0]["sha256"] if len(one) == 1 else [each["sha256"] for each in one] for one in both]
     about = {"what": "comparison", "a": hashes[0], "b": hashes[1], "names": names, "suite": a["suite"]["name"]}
-    files.write_json(out / "compare.json", {**about, "metrics": plain(found)})
-    plot(found, title, out / "compare.png")
+    files.write_json(out / "compare.json", {**about, "metrics": plain(differences)})
+    plot(differences, title, out / "compare.png")
     print(f"wrote {out / 'compare.json'}, {out / 'compare.png'}")
 
 

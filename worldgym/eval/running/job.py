@@ -50,7 +50,7 @@ class Ready:
 
 
 def run(job: Job) -> dict[str, Any] | None:
-    """Run, write the files, print the table; the summary, or None in a process that only helps.
+    """Run, write the files, print the table; the summary, or None in a process other than the first.
 
     Raises:
         InputError: anything that is wrong with the job, before the long work begins; or an entry failed on every clip.
@@ -58,27 +58,27 @@ def run(job: Job) -> dict[str, Any] | None:
     if job.export is not None:
         return export(job)
     started, clock = datetime.datetime.now(datetime.timezone.utc), time.perf_counter()
-    share, ready = parts.share(), prepare(job)
+    worker, ready = parts.worker(), prepare(job)
     tasks = ready.protocol.tasks(job.seed, ready.clips)
     prepared = time.perf_counter() - clock
     shown = picture.chosen([task.actions for task in tasks], SHOWN, len(action_spec(ready.suite.spec).groups))
     kept = range(len(tasks)) if job.save_clips else shown
-    work = Run(ready.protocol, tasks, job.seed, job.batch, ready.out, identity(ready), share, kept)
+    work = Run(ready.protocol, tasks, job.seed, job.batch, ready.out, identity(ready), worker, kept)
     answers = [work.entry(entrant) for entrant in ready.entrants]
-    if not share.first:
+    if not worker.first:
         return None
     times = {"started": started.isoformat(timespec="seconds"), "prepare_s": round(prepared, 3)}
     times["total_s"] = round(time.perf_counter() - clock, 3)
     ids = [tasks[clip].id for clip in shown if any(clip in answer.shown for answer in answers)]
     circumstances = record.Circumstances(
-        ready.suite, job.seed, ready.judges, work.hashes, job.batch, ready.device, share.world, ids, times
+        ready.suite, job.seed, ready.judges, work.hashes, job.batch, ready.device, worker.world, ids, times
     )
-    found = finish(circumstances, ready, answers, {clip: tasks[clip] for clip in shown}, ready.out)
+    summary = finish(circumstances, ready, answers, {clip: tasks[clip] for clip in shown}, ready.out)
     if job.save_clips:
         save_clips(answers, tasks, ready.out / "clips")
     parts.remove(ready.out)
     complain(answers)
-    return found
+    return summary
 
 
 def identity(ready: Ready) -> dict[str, Any]:
@@ -146,12 +146,12 @@ def finish(
     for answer, path in zip(answers, paths, strict=True):
         clip_film(answer, list(shown), path.with_suffix(".webm"))
     names = [path.relative_to(out).as_posix() for path in paths]
-    found = record.summary(circumstances, answers, names, [result["sha256"] for result in results])
+    summary = record.summary(circumstances, answers, names, [result["sha256"] for result in results])
     written = ["result.json", *pictures(ready, answers, shown, out)]
-    files.write_json(out / "result.json", found)
-    print(f"\n{report.table(found, ready.protocol.metrics)}")
-    print(f"{found['time']['total_s']:.0f} s; wrote {', '.join(str(out / name) for name in (*written, *names))}")
-    return found
+    files.write_json(out / "result.json", summary)
+    print(f"\n{report.table(summary, ready.protocol.metrics)}")
+    print(f"{summary['time']['total_s']:.0f} s; wrote {', '.join(str(out / name) for name in (*written, *names))}")
+    return summary
 
 
 def pictures(ready: Ready, answers: Sequence[Answer], shown: dict[int, Question], out: Path) -> list[str]:
@@ -166,7 +166,7 @@ def pictures(ready: Ready, answers: Sequence[Answer], shown: dict[int, Question]
 
 
 def clip_film(answer: Answer, shown: Sequence[int], path: Path, fps: float = 6.0) -> None:
-    """An entry's shown clips, one after the other, without any writing on them: what the leaderboard's page plays."""
+    """An entry's shown clips, one after the other, without captions; the leaderboard's page plays this file."""
     stills = [still for clip in shown if clip in answer.shown for still in answer.shown[clip]]
     if not stills or answer.entrant.kind == "shuffled":  # whose frames are those of the truth
         return
@@ -190,7 +190,7 @@ def save_clips(answers: Sequence[Answer], tasks: Sequence[Question], folder: Pat
 
 
 def complain(answers: Sequence[Answer]) -> None:
-    """Say which entries failed; they are on record.
+    """Print which entries failed; their rows say why.
 
     Raises:
         InputError: an entry failed on every clip.

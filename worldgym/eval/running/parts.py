@@ -1,9 +1,9 @@
-"""Finished pieces of a run on disk, so that a killed run goes on and several processes share the work.
+"""Finished pieces of a run on disk, so that a killed run goes on and several processes can do its work.
 
 - `Parts`: pieces of one entry. `Piece`: the rows of some clips and the frames to show.
-- `share()`: which process this is (RANK and WORLD_SIZE, as torchrun and accelerate set them).
+- `worker()`: which process this is (RANK and WORLD_SIZE, as torchrun and accelerate set them).
 
-A piece is a file; it is there or not, never half. Its folder's name is a hash of everything that decides its content, so a
+A piece is a file, written whole or not at all. Its folder's name is a hash of everything that decides its content, so a
 changed run never picks up another's pieces.
 """
 
@@ -30,7 +30,7 @@ PATIENCE = 1800.0  # seconds without a new piece after which the others are take
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class Worker:
     """Which of how many processes."""
 
     rank: int = 0
@@ -42,7 +42,7 @@ class Share:
         return self.rank == 0
 
 
-def share() -> Share:
+def worker() -> Worker:
     """From the environment of the launcher.
 
     Raises:
@@ -51,7 +51,7 @@ def share() -> Share:
     rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     if not (rank.isdigit() and world.isdigit() and int(rank) < int(world)):
         raise InputError(f"RANK={rank} and WORLD_SIZE={world} are set, but 0 <= RANK < WORLD_SIZE is needed; unset both")
-    return Share(int(rank), int(world))
+    return Worker(int(rank), int(world))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,10 +90,10 @@ class Parts:
     def read(self, start: int) -> Piece | None:
         """A finished piece, or None."""
         try:
-            found = json.loads((self.folder / f"{start}.json").read_text())
+            stored = json.loads((self.folder / f"{start}.json").read_text())
             with np.load(self.folder / f"{start}.npz", allow_pickle=False) as arrays:
                 shown = {int(clip): arrays[clip] for clip in arrays.files}
-            return Piece(found["rows"], found["seconds"], shown)
+            return Piece(stored["rows"], stored["seconds"], shown)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
 

@@ -19,7 +19,7 @@ from worldgym.errors import InputError
 from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.results import scores
 from worldgym.eval.results.answers import Answer, Entrant, Question
-from worldgym.eval.running.parts import Parts, Piece, Share
+from worldgym.eval.running.parts import Parts, Piece, Worker
 from worldgym.rng import torch_seed
 
 
@@ -33,7 +33,7 @@ class Run:
         batch: clips at once; changes speed and memory, not what is asked.
         out: folder of the run.
         identity: JSON values that decide what comes out, beside the entrant: they name the pieces.
-        share: which process of how many.
+        worker: which process of how many.
         shown: indices of the clips whose frames are kept.
     """
 
@@ -45,42 +45,42 @@ class Run:
         batch: int,
         out: Path,
         identity: Mapping[str, Any],
-        share: Share | None = None,
+        worker: Worker | None = None,
         shown: Sequence[int] = (),
     ):
         if len(tasks) < 2:
             raise InputError(f"a suite needs at least 2 clips, not {len(tasks)}: shuffled actions come from another clip")
         self.protocol, self.tasks, self.seed, self.batch, self.out = protocol, tasks, seed, batch, out
-        self.share, self.shown = share or Share(), frozenset(shown)
+        self.worker, self.shown = worker or Worker(), frozenset(shown)
         self.hashes = [task.sha256() for task in tasks]
         self.identity = {**identity, "tasks": self.hashes, "seed": seed, "batch": batch, "shown": sorted(self.shown)}
 
     def pieces(self) -> list[range]:
         """Neighbouring clips of equal length, at most `batch` of them."""
-        found: list[range] = []
+        ranges: list[range] = []
         for index, task in enumerate(self.tasks):
-            last = found[-1] if found else range(0)
+            last = ranges[-1] if ranges else range(0)
             same = last and len(last) < self.batch and len(self.tasks[last.start].actions) == len(task.actions)
             if same:
-                found[-1] = range(last.start, index + 1)
+                ranges[-1] = range(last.start, index + 1)
             else:
-                found.append(range(index, index + 1))
-        return found
+                ranges.append(range(index, index + 1))
+        return ranges
 
     def entry(self, entrant: Entrant) -> Answer | None:
-        """All rows of one entry; None in a process that only helps."""
+        """All rows of one entry; None in a process other than the first."""
         parts, pieces = self._parts(entrant), self.pieces()
-        mine = [piece for i, piece in enumerate(pieces) if i % self.share.world == self.share.rank]
+        mine = [piece for i, piece in enumerate(pieces) if i % self.worker.world == self.worker.rank]
         for clips in self._bar(f"{entrant.name}: generating", mine):
             if parts.read(clips.start) is None:
                 parts.write(clips.start, self.make(entrant, clips))
-        if not self.share.first:
+        if not self.worker.first:
             return None
-        found = [parts.wait(clips.start) for clips in pieces]
-        rows = [dict(row) for piece in found for row in piece.rows]
-        shown = {clip: frames for piece in found for clip, frames in piece.shown.items()}
+        finished = [parts.wait(clips.start) for clips in pieces]
+        rows = [dict(row) for piece in finished for row in piece.rows]
+        shown = {clip: frames for piece in finished for clip, frames in piece.shown.items()}
         scored = scores.of_rows(self.protocol, {self.seed: rows})
-        return Answer(entrant, rows, scored, shown, sum(piece.seconds for piece in found))
+        return Answer(entrant, rows, scored, shown, sum(piece.seconds for piece in finished))
 
     def make(self, entrant: Entrant, clips: Sequence[int]) -> Piece:
         """Rows of some clips of one length."""
@@ -98,7 +98,7 @@ class Run:
 
     def _bar(self, title: str, pieces: Sequence[range]) -> Iterator[range]:
         """The pieces, with a progress bar over clips."""
-        with tqdm(total=sum(map(len, pieces)), desc=title, unit="clip", disable=not self.share.first) as bar:
+        with tqdm(total=sum(map(len, pieces)), desc=title, unit="clip", disable=not self.worker.first) as bar:
             for piece in pieces:
                 yield piece
                 bar.update(len(piece))

@@ -101,7 +101,7 @@ class _Backbone(nn.Module):
         self.norm = nn.LayerNorm(width)  # for depth alone
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, 3, H, W) normalised -> (B, T, 2 width): what one frame's and all frames' attention say of the camera."""
+        """(B, T, 3, H, W) normalised -> (B, T, 2 width): the camera token from the last local and the last global block."""
         batch, frames = x.shape[:2]
         rows, columns = x.shape[-2] // PATCH, x.shape[-1] // PATCH
         tokens = self._tokens(x.flatten(0, 1), rows, columns).unflatten(0, (batch, frames))
@@ -121,10 +121,10 @@ class _Backbone(nn.Module):
             else:
                 tokens = block(tokens.flatten(0, 1), alone if late else None).unflatten(0, (batch, frames))
                 local = tokens
-        found = torch.cat([local[:, :, 0], tokens[:, :, 0]], -1)
+        both = torch.cat([local[:, :, 0], tokens[:, :, 0]], -1)
         if order is None:
-            return found
-        return torch.stack([row[own.argsort()] for row, own in zip(found, order, strict=True)])
+            return both
+        return torch.stack([row[own.argsort()] for row, own in zip(both, order, strict=True)])
 
     def _tokens(self, pictures: Tensor, rows: int, columns: int) -> Tensor:
         """(N, 3, H, W) -> (N, 1 + rows * columns, width), class token first, places added."""
@@ -213,9 +213,9 @@ def matrices(encoding: Tensor) -> Tensor:
         torch.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], -1),
         torch.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], -1),
     ]
-    found = torch.zeros(*encoding.shape[:-1], 4, 4, device=encoding.device)
-    found[..., :3, :3], found[..., :3, 3], found[..., 3, 3] = torch.stack(rows, -2), encoding[..., :3], 1
-    return found
+    poses = torch.zeros(*encoding.shape[:-1], 4, 4, device=encoding.device)
+    poses[..., :3, :3], poses[..., :3, 3], poses[..., 3, 3] = torch.stack(rows, -2), encoding[..., :3], 1
+    return poses
 
 
 class DepthAnything:

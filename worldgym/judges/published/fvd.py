@@ -53,12 +53,12 @@ class FVDFeatures:
         """
         if frames.shape[1] < max(prefixes):
             raise InputError(f"the clips have {frames.shape[1]} frames, but FVD over {max(prefixes)} was asked for")
-        found = []
+        features = []
         for clip in frames:  # one by one: a clip's features must not depend on its neighbours
             x = prepare(clip.to(self.device)).movedim(1, 0)[None]  # (1, 3, T, 224, 224)
             parts = [self.network(x[:, :, :n], rescale=False, resize=False, return_features=True) for n in prefixes]
-            found.append(torch.cat(parts).float())
-        return torch.stack(found)
+            features.append(torch.cat(parts).float())
+        return torch.stack(features)
 
 
 def prepare(clip: Tensor) -> Tensor:

@@ -74,12 +74,12 @@ class LPIPS(nn.Module):
     def _read(self, frames: Tensor) -> list[Tensor]:
         """(N, H, W, 3) uint8 -> five maps of unit vectors (N, C, h, w)."""
         x = (frames.to(self.shift.device).movedim(-1, 1).float() / 127.5 - 1 - self.shift) / self.scale
-        found = []
+        maps = []
         for name, layer in self.features.items():
             x = layer(x)
             if name in self.taps:
-                found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
-        return found
+                maps.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return maps
 
 
 def load(net: str = "alex", device: str | torch.device = "cpu") -> LPIPS:

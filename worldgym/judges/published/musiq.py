@@ -167,12 +167,12 @@ def read(path: Path) -> dict[str, Tensor]:
     except (OSError, ValueError, EOFError, KeyError) as error:
         reason = "it holds Python objects, which could run code" if "allow_pickle" in str(error) else str(error)[:120]
         raise InputError(f"{str(path)!r} is no .npz of arrays ({reason})") from None
-    found = {}
+    ours_by_name = {}
     for name, array in arrays.items():
         if name.startswith("opt/target/") and array.dtype.kind == "f":  # the rest is the optimizer's
             ours = _rename(name.removeprefix("opt/target/"))
-            found[ours] = torch.from_numpy(_turn(ours, name, array).copy())
-    return found
+            ours_by_name[ours] = torch.from_numpy(_turn(ours, name, array).copy())
+    return ours_by_name
 
 
 _NAMES = (

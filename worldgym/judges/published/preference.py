@@ -46,7 +46,7 @@ class Tokenizer(Protocol):
 
 
 class _Judge:
-    """A text around what is seen, and a network that reads both.
+    """A network that reads a picture or video inside a text.
 
     Args:
         network: the network. tokenizer: Qwen2-VL's, with the special tokens added. text: instruction and prompt.

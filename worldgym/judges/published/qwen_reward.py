@@ -94,13 +94,13 @@ class QwenReward(nn.Module):
             (special tokens in the text, outputs) float32.
 
         Raises:
-            InputError: the places kept for what is seen are not as many as there is to see.
+            InputError: the text has another number of places for patches than there are patches.
         """
         words = self.body.language_model.embed_tokens(tokens[None])
         kept = tokens == stand_in
         dtype = words.dtype
-        found = self.body.visual(seen.to(dtype), grid_thw=grid[None])
-        pictures = found.pooler_output if hasattr(found, "pooler_output") else found
+        output = self.body.visual(seen.to(dtype), grid_thw=grid[None])
+        pictures = output.pooler_output if hasattr(output, "pooler_output") else output
         pictures = torch.cat(list(pictures)) if isinstance(pictures, (tuple, list)) else pictures
         if int(kept.sum()) != len(pictures):
             raise InputError(f"the text keeps {int(kept.sum())} places, but {len(pictures)} are needed for what is seen")
@@ -114,7 +114,7 @@ class QwenReward(nn.Module):
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of the published files, or of newer transformers, as ours; the vocabulary head is left out."""
-    found = {}
+    ours = {}
     for name, tensor in state.items():
         name = re.sub(r"^base_model\.model\.", "", name)
         if name.startswith("lm_head."):
@@ -123,8 +123,8 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             name = re.sub(r"^model\.(?=visual\.|language_model\.)", "", name)
             name = re.sub(r"^model\.", "language_model.", name)
             name = f"body.{name}"
-        found[name] = tensor
-    return found
+        ours[name] = tensor
+    return ours
 
 
 def load(

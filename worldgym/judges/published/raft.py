@@ -169,15 +169,15 @@ def _products(a: Tensor, b: Tensor) -> list[Tensor]:
 def _look_up(pyramid: list[Tensor], at: Tensor) -> Tensor:
     """Products within 4 cells of each estimate (N, 2, h, w), at every scale: (N, 4 * 81, h, w)."""
     count, _, height, width = at.shape
-    steps = torch.arange(-RADIUS, RADIUS + 1, device=at.device, dtype=at.dtype)
-    around = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1)  # x is the slow axis, as published
+    offsets = torch.arange(-RADIUS, RADIUS + 1, device=at.device, dtype=at.dtype)
+    around = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), -1)  # x is the slow axis, as published
     centre = at.movedim(1, -1).reshape(-1, 1, 1, 2)
-    found = []
+    near = []
     for level, products in enumerate(pyramid):
         size = torch.tensor([products.shape[-1] - 1, products.shape[-2] - 1], device=at.device)
         where = 2 * (centre / 2**level + around) / size - 1
-        found.append(F.grid_sample(products, where, align_corners=True).reshape(count, height, width, -1))
-    return torch.cat(found, -1).movedim(-1, 1)
+        near.append(F.grid_sample(products, where, align_corners=True).reshape(count, height, width, -1))
+    return torch.cat(near, -1).movedim(-1, 1)
 
 
 def _enlarge(flow: Tensor, mask: Tensor) -> Tensor:
