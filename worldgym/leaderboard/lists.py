@@ -59,9 +59,7 @@ def _ceiling(protocol: Protocol, entry: Mapping[str, Any]) -> bool:
 def _own(protocol: Protocol, entry: Mapping[str, Any]) -> bool:
     """Are weights or source those that are here?"""
     origin = entry["origin"]
-    if protocol.entrants == "reward":
-        return True  # `--verify` compares the source
-    return origin in entries.BASELINES or entries.weights(origin) == entry["weights_sha256"]
+    return trust.weights_here(protocol, origin) == entry["weights_sha256"]
 
 
 def _other(origin: str) -> Standing:
