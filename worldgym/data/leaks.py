@@ -1,17 +1,21 @@
 """What evaluation holds out does not train: suite seeds and held-out judges are refused, unless somebody says otherwise.
 
 - `refuse(what)`: raises, or notes it where leaks are allowed. `allowed()`: a block in which they are; yields what leaked.
-- `check_seeds(seeds, what)`: no world seed of a suite among them.
+- `check_seeds(seeds, what)`: no world seed of a suite among them. `put_on_card`, `on_card`: what a model's card says of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from worldgym import files
 from worldgym.data.splits import SUITE_SEEDS
 from worldgym.errors import InputError
 
@@ -44,11 +48,21 @@ def refuse(what: str) -> None:
     """
     noted = _noted.get()
     if noted is None:
-        raise InputError(
-            f"{what}, so it may not train or choose a model; take another one, or allow it by worldgym.data.leaks.allowed()"
-        )
+        raise InputError(f"{what}, so it may not train or choose a model; take another one, or say --allow-leak")
     if what not in noted:
         noted.append(what)
+
+
+def put_on_card(model: Path, noted: Sequence[str]) -> None:
+    """Write what leaked onto the card beside a model's file, from where every later result takes it."""
+    card = model.with_suffix(".json")
+    if noted and card.is_file():
+        files.write_json(card, {**json.loads(card.read_text()), "leaks": list(noted)})
+
+
+def on_card(card: Mapping[str, Any] | None) -> bool:
+    """Does a card say that something leaked?"""
+    return bool((card or {}).get("leaks"))
 
 
 def check_seeds(seeds: Iterable[int], what: str) -> None:

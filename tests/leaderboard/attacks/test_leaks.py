@@ -138,3 +138,41 @@ def test_a_store_that_cannot_be_written_is_checked_too(store, monkeypatch, tmp_p
     rewritten(store, seal=False)
     with pytest.raises(InputError, match="was changed"):
         ClipStore(store)
+
+
+def test_a_leak_is_on_the_card_and_in_every_later_result(tmp_path, monkeypatch):
+    """--allow-leak trains, writes a card that says so, and results are reported and flagged."""
+    from types import SimpleNamespace
+
+    from worldgym.eval.protocols import entries
+    from worldgym.eval.results.answers import Entrant
+    from worldgym.leaderboard import lists
+    from worldgym.train import __main__ as train
+    from worldgym.train import run
+
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"weights")
+    said = []
+
+    def trained(config, command):
+        said.append(command)
+        refuse_held_out("doom-rooms/idm-heldout")
+        path.with_suffix(".json").write_text(json.dumps({"name": "mine", "sha256": zoo.sha256(path)}))
+        return path
+
+    monkeypatch.setattr(train, "read", lambda words: said.append(words))
+    monkeypatch.setattr(run, "train", trained)
+    with pytest.raises(SystemExit):
+        train.main(["grpo", "--iterations", "1"])
+    assert not path.with_suffix(".json").exists()
+    train.main(["grpo", "--iterations", "1", "--allow-leak"])
+    assert "--allow-leak" not in said[-2] and said[-1].endswith("--allow-leak")  # the command is on the card as it was typed
+    assert "idm-heldout" in json.loads(path.with_suffix(".json").read_text())["leaks"][0]
+    assert entries._leaked(str(path)) and not entries._leaked("doom-rooms/token-nano")
+    entrant = Entrant("mine", "token", None, {"top_p": 0.8}, leaked=True)
+    assert entrant.declared == {"top_p": 0.8, "leak": True} and dict(entrant.sampling) == {"top_p": 0.8}
+    protocol = SimpleNamespace(references=(), ceilings=())
+    said_of_it = {"entry": {"origin": "x", "source": "zoo", "name": "mine", "sampling": entrant.declared}}
+    assert lists.standing(protocol, said_of_it).list == lists.REPORTED
+    assert any("holds out" in flag for flag in lists.flags({}, said_of_it["entry"], None, None))
+    assert lists.flags({}, {"sampling": {}}, None, None) == []
