@@ -18,7 +18,7 @@ from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.running import trust
 
 REFERENCE, REPRODUCED, REPORTED = "reference", "reproduced", "reported"
-CEILING = 50.0  # dB from which a video is the true one but for a level here and there
+CEILING = 30.0  # dB from which a video is the true one, perhaps through a codec; the best model has 20
 HONEST = 0.25  # share of the way from last-frame to truth by which judges differ on honest entries; see docs/evaluation.md
 STILL = 0.5  # share of clips in which something moves, below which a video that is read well is none
 
