@@ -19,7 +19,7 @@ from worldgym.eval.running import trust
 
 REFERENCE, REPRODUCED, REPORTED = "reference", "reproduced", "reported"
 CEILING = 30.0  # dB from which a video is the true one, perhaps through a codec; the best model has 20
-HONEST = 0.25  # share of the way from last-frame to truth by which judges differ on honest entries; see docs/evaluation.md
+HONEST = 0.12  # share of the way from last-frame to truth; of honest entries -.05 to .02, see docs/evaluation.md
 STILL = 0.5  # share of clips in which something moves, below which a video that is read well is none
 
 

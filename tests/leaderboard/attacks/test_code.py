@@ -253,7 +253,7 @@ def test_another_class_than_the_one_that_answered(boards, place):
 
 
 def test_a_module_that_replays_the_game_is_reported(boards, place):
-    """It answers with the truth, in other bytes, and whoever runs it sees its rows agree. That it models nothing is not seen."""
+    """It answers with the truth, in other bytes, and who runs it sees its rows agree; that it models nothing is not seen."""
     from attack_toys import again
 
     from worldgym.leaderboard import entries
