@@ -22,6 +22,7 @@ from torch import Tensor
 
 import worldgym  # noqa: F401  (registers the ids)
 from worldgym import zoo
+from worldgym.data import leaks
 from worldgym.data.clips import ClipStore
 from worldgym.data.prompts import store_prompts
 from worldgym.errors import InputError, exit_with_sentence, unknown
@@ -115,7 +116,9 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     torch.set_num_threads(arguments.threads)
     world, prompts, count = zoo.load(arguments.model), drawn(arguments), arguments.candidates
-    judge, *rewards = (named(words, world, prompts) for words in (arguments.judge, *arguments.rewards))
+    rewards = [named(words, world, prompts) for words in arguments.rewards]
+    with leaks.allowed():  # it watches; nothing is trained by it
+        judge = named(arguments.judge, world, prompts)
     frames = torch.stack(
         [
             world.generate(

@@ -84,7 +84,7 @@ def main() -> None:
             names = entries(suites.load(name), asked.models)
             options = ["--seed", seed, "--batch", asked.batch, "--device", asked.device, "--out", out]
             call("worldgym.eval", "--suite", name, "--models", *names, *options)
-            call("worldgym.leaderboard", "add", out)
+            call("worldgym.leaderboard", "add", out, "--replace")
     call("worldgym.leaderboard", "tables", "leaderboards")
     call("worldgym.leaderboard", "check", "leaderboards")
     call("worldgym.leaderboard", "build", "leaderboards", "--out", asked.site)

@@ -1,4 +1,4 @@
-"""What all tests may ask for: `program`, a file beside the package as a module."""
+"""What all tests may ask for: `program`, a file beside the package as a module; and a cache of their own."""
 
 import importlib.util
 import sys
@@ -10,6 +10,14 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 TOYS = ("*_toys.py", "eval_finished.py", "gaussian_world.py")
 sys.path += sorted({str(path.parent) for pattern in TOYS for path in TESTS.rglob(pattern)})  # any test may use any toy
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What the library remembers of clip stores goes to a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from worldgym.actions import DOOM
 from worldgym.data.splits import seeds
 from worldgym.eval.metrics import action_following
 from worldgym.eval.metrics.reencoding import reencode
+from worldgym.eval.results.digests import digest
 from worldgym.judges.flow_trees import features, from_boosting
 from worldgym.models.files import checkpoint
 from worldgym.worlds.recorder import Recorder
@@ -86,10 +87,10 @@ def main() -> None:
     f1 = action_following.precision_recall_f1(table.sum(0))[:, 2]
     scores = {group.name: round(float(value), 4) for group, value in zip(DOOM.groups, f1, strict=True)}
     scores["f1"] = round(float(np.nanmean(f1)), 4)
-    write(asked, judge, scores, time.perf_counter() - started)
+    write(asked, judge, {"scores": scores, "data_sha256": digest(x, y)}, time.perf_counter() - started)
 
 
-def write(asked: Arguments, judge: torch.nn.Module, scores: dict, seconds: float) -> None:
+def write(asked: Arguments, judge: torch.nn.Module, facts: dict, seconds: float) -> None:
     """The weights and their card."""
     path = Path(asked.out)
     checkpoint.save(path, judge, "flow-trees")
@@ -99,11 +100,11 @@ def write(asked: Arguments, judge: torch.nn.Module, scores: dict, seconds: float
         + " ".join(f"--{key} {value}" for key, value in dataclasses.asdict(asked).items()),
         **{"commit": provenance.commit(), "hardware": provenance.processor(), "kind": "flow-trees", "world": "doom-rooms"},
         **{"config": dataclasses.asdict(judge.config), "name": f"doom-rooms/{path.stem}", "spec": "doom"},
-        **{"parameters": judge.config.nodes, "minutes": round(seconds / 60, 2), "scores": scores},
+        **{"parameters": judge.config.nodes, "minutes": round(seconds / 60, 2), "steps": asked.rounds, **facts},
         **{"sha256": files.sha256(path), "versions": provenance.versions(("numpy", "torch", "scikit-learn", "vizdoom"))},
     }
     path.with_suffix(".json").write_text(json.dumps(note, indent=2, sort_keys=True) + "\n")
-    print(json.dumps(scores), path.stat().st_size, "bytes")
+    print(json.dumps(facts["scores"]), path.stat().st_size, "bytes")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from worldgym.eval.results import schema
+from worldgym.eval.results import record, schema
 from worldgym.leaderboard import changes, entries, tables
 from worldgym.leaderboard.check import check
 
 FOLDER = Path(__file__).parent.parent.parent / "leaderboards"
+FILES = entries.result_files(FOLDER)
 
 
 def test_the_gate():

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from worldgym import actions, rng
+from worldgym.data.clips import ARRAYS, content_hash
 from worldgym.errors import exit_with_sentence
 from worldgym.pretrain import loop
 from worldgym.pretrain.config import RunConfig
@@ -130,9 +131,14 @@ def write_store(folder: Path, clips: int = 40, frames: int = 16) -> Path:
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    manifest = {"format": 1, "world": "toy", "spec": "doom", "clips": clips, "sha256": "0" * 64}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(folder, {"format": 1, "world": "toy", "spec": "doom", "clips": clips})
     return folder
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """The manifest of the arrays that lie in a folder."""
+    digest = content_hash({name: np.load(folder / f"{name}.npy") for name in ARRAYS})
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "sha256": digest}))
 
 
 @exit_with_sentence

@@ -121,7 +121,7 @@ def test_encoded_data_are_made_once_per_data_and_codec(store, codecs):
     assert np.array_equal(encoded(clips, codec, "a" * 64, codecs / "cache", CPU), first)
     with pytest.raises(TypeError):
         encoded(clips, codec, "b" * 64, codecs / "cache", CPU)
-    assert [p.name for p in (codecs / "cache").iterdir()] == [f"data-{'0' * 16}-codec-{'a' * 16}.npy"]
+    assert [p.name for p in (codecs / "cache").iterdir()] == [f"data-{clips.sha256[:16]}-codec-{'a' * 16}.npy"]
 
 
 @pytest.mark.parametrize(("make", "task"), [(token_config, TokenTask), (diffusion_config, DiffusionTask)])
@@ -153,8 +153,7 @@ def held_store(tmp_path):
     frames = np.load(folder / "frames.npy")
     frames[..., 0] = 255 - frames[..., 0]  # never grey
     np.save(folder / "frames.npy", frames)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "sha256": "1" * 64}))
+    toys.write_manifest(folder, json.loads((folder / "manifest.json").read_text()))
     return folder
 
 

@@ -14,6 +14,7 @@ import torch
 
 from worldgym import rng
 from worldgym.actions import DOOM
+from worldgym.data.clips import ARRAYS, content_hash
 from worldgym.files import sha256
 from worldgym.models.diffusion.noise_kernels import NoiseKernel
 from worldgym.models.files import checkpoint
@@ -119,5 +120,6 @@ def _store(folder: Path, clips: int = 20, frames: int = 6) -> None:
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    manifest = {"format": 1, "world": "toy", "spec": "doom", "clips": clips, "sha256": "0" * 64}
+    digest = content_hash({name: np.load(folder / f"{name}.npy") for name in ARRAYS})
+    manifest = {"format": 1, "world": "toy", "spec": "doom", "clips": clips, "sha256": digest}
     (folder / "manifest.json").write_text(json.dumps(manifest))

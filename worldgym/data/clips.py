@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from worldgym.actions import ActionSpec, spec
+from worldgym.data import leaks, store_hash
 from worldgym.data.splits import SPLITS
 from worldgym.errors import InputError, unknown
 from worldgym.types import Clip
@@ -51,6 +52,8 @@ class ClipStore:
             setattr(self, name, self._open(name))
         self.spec: ActionSpec = spec(self.manifest["spec"])
         self.sha256: str = self.manifest["sha256"]
+        store_hash.check(self.folder, self.sha256, {name: getattr(self, name) for name in ARRAYS}, content_hash)
+        leaks.check_seeds(self.seeds, f"the clip store {str(folder)!r}")
 
     def _open(self, name: str) -> np.ndarray:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldgym.data import leaks
 from worldgym.data.splits import seeds as split_seeds
 from worldgym.errors import InputError
 from worldgym.types import Prompts
@@ -26,11 +27,13 @@ def find_prompts(source: str | Prompts, seeds: Sequence[int] | None, frames: int
         prefix: P frames that are given.
     """
     if isinstance(source, Prompts):
+        leaks.check_ids(source.ids, "prompts")
         return _fitting(source, frames, prefix)
     if (Path(source) / "manifest.json").is_file():
         return _stored(str(source), frames, prefix)
     if next(Path(source).glob("*.mp4"), None):
         return _minecraft(str(source), frames, prefix)
+    leaks.check_seeds(seeds or (), "prompt_seeds")
     return _recorded(source, tuple(seeds or split_seeds("train", 0, COUNT)), frames, prefix)
 
 

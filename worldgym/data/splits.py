@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from worldgym.errors import unknown
 
+SUITE_SEEDS = 900_000_000  # world seeds from here on belong to suites; no data set reaches them (see worldgym.data.record)
 SPLITS = {"train": tuple(range(8)), "validation": (8,), "test": (9,)}
 
 

@@ -23,8 +23,9 @@ from worldgym.judges import motion
 
 BANDS, SECTORS = 3, 4  # rows and columns of the coarse grid for the steps around a step
 AROUND = (-2, -1, 1, 2)  # those steps
-ARRAYS = {"feature": torch.int64, "threshold": torch.float64, "left": torch.int64, "right": torch.int64}
-ARRAYS |= {"value": torch.float64, "leaf": torch.bool}
+# Of every node: what it asks, where it leads (counted from the tree's first node), and what a leaf says
+ARRAYS = {"feature": torch.int16, "threshold": torch.float64, "left": torch.int16, "right": torch.int16}
+ARRAYS |= {"value": torch.float32, "leaf": torch.bool}
 
 
 @dataclasses.dataclass(frozen=True)

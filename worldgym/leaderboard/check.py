@@ -124,6 +124,11 @@ def _result(path: Path, result: dict[str, Any], known: dict) -> Iterator[str]:
     except InputError:
         return  # `verify` says so
     yield from (f"{path}: {text}" for text in names.problems(result, protocol))
+    origin = result["entry"]["origin"]
+    if trust.is_bundled(protocol, origin) and trust.weights_here(protocol, origin) != result["entry"]["weights_sha256"]:
+        yield f"{path} was made by another {origin!r} than the one that is here: make the entry again (leaderboards/make.py)"
+    if trust.changed_since(result["entry"]):
+        yield f"{path} was made by other code than {origin!r} is now: make the entry again, or under another name"
     wanted = protocol.suite.clips
     if result["clips"]["count"] != wanted:
         yield f"{path} has {result['clips']['count']} clips, but suite {name} has {wanted}; run it without --clips"

@@ -18,8 +18,8 @@ from worldgym.eval.protocols.base import Protocol
 from worldgym.eval.running import trust
 
 REFERENCE, REPRODUCED, REPORTED = "reference", "reproduced", "reported"
-CEILING = 50.0  # dB from which a video is the true one but for a level here and there
-HONEST = 0.25  # share of the way from last-frame to truth by which judges differ on honest entries; see docs/evaluation.md
+CEILING = 30.0  # dB from which a video is the true one, perhaps through a codec; the best model has 20
+HONEST = 0.12  # share of the way from last-frame to truth; of honest entries -.05 to .02, see docs/evaluation.md
 STILL = 0.5  # share of clips in which something moves, below which a video that is read well is none
 
 
@@ -59,9 +59,7 @@ def _ceiling(protocol: Protocol, entry: Mapping[str, Any]) -> bool:
 def _own(protocol: Protocol, entry: Mapping[str, Any]) -> bool:
     """Are weights or source those that are here?"""
     origin = entry["origin"]
-    if protocol.entrants == "reward":
-        return True  # `--verify` compares the source
-    return origin in entries.BASELINES or entries.weights(origin) == entry["weights_sha256"]
+    return trust.weights_here(protocol, origin) == entry["weights_sha256"]
 
 
 def _other(origin: str) -> Standing:

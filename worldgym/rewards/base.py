@@ -23,6 +23,7 @@ from torch import Tensor
 
 from worldgym.envs.base import WorldModelVectorEnv
 from worldgym.errors import InputError, unknown
+from worldgym.rewards.leaks import refuse_held_out
 
 DUE = ("episode", "clip")
 
@@ -94,6 +95,8 @@ class Reward:
         every = {"weight": weight, "due": due, **recorded}
         self._wrap(env, **{name: value for name, value in every.items() if name in takes or "recorded" in takes})
         self.weight, self.due = float(weight), due
+        for value in recorded.values():
+            refuse_held_out(value)
         if not isinstance(self.core, WorldModelVectorEnv):
             raise InputError(
                 f"{type(self).__name__} needs a world-model environment inside, but found {type(self.core).__name__}"

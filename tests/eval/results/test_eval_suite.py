@@ -32,7 +32,7 @@ def test_the_protocol_of_version_1():
 
 def test_unknown_name_says_the_nearest():
     with pytest.raises(
-        InputError, match="unknown suite 'action-folowing-doom'; did you mean 'action-following-doom-rooms-v1'"
+        InputError, match="unknown suite 'action-folowing-doom'; did you mean 'action-following-doom-rooms-v2'"
     ):
         suites.load("action-folowing-doom")
 

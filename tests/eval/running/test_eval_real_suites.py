@@ -20,7 +20,9 @@ from worldgym.files import sha256
 ROOT = Path(__file__).parents[3]
 SIZES = {  # clips, and clips at once: few, but enough for every cell and donor and for two processes
     "action-following-doom-rooms-v1": (3, 2),
+    "action-following-doom-rooms-v2": (3, 2),
     "interaction-following-doom-rooms-v1": (12, 4),
+    "interaction-following-doom-rooms-v2": (12, 4),
     "memory-drift-doom-rooms-v1": (2, 1),
     "reward-doom-rooms-v1": (2, 1),
     "action-following-minecraft-v1": (3, 2),  # recordings and the inverse dynamics model are made up

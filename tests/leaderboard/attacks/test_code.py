@@ -250,3 +250,39 @@ def test_another_class_than_the_one_that_answered(boards, place):
     module(place, "later", HONEST + "\n# changed\n")
     assert [f.what for f in verify(path) if f.agrees is False] == ["weights"]
     assert json.loads(path.read_text())["entry"]["origin"] == name
+
+
+def test_a_module_that_replays_the_game_is_reported(boards, place):
+    """It answers with the truth, in other bytes, and who runs it sees its rows agree; that it models nothing is not seen."""
+    from attack_toys import again
+
+    from worldgym.leaderboard import entries
+
+    text = """
+    import eval_toys, numpy as np
+
+    class Mine:
+        def generate(self, prefix, actions, seeds):
+            known = {task.prefix.tobytes(): task.truth for task in eval_toys.record(eval_toys.SUITE, 0, 6)}
+            frames = np.stack([known[one.tobytes()] for one in prefix])
+            frames[:, 1:, 1:] ^= 1
+            return frames
+    """
+    name = module(place, "replays", text)
+    found = read(boards, "truth")
+    from worldgym.eval.protocols.action_following import ActionFollowing
+    from worldgym.eval.results import suite as suites
+    from worldgym.eval.running.trust import enter
+
+    protocol = ActionFollowing(suites.load("action-following-doom-rooms-v1"))
+    protocol.load_judges()
+    entry = {"name": "mine", "origin": name, "source": "module", "sampling": {}}
+    guest = enter(protocol, entry, named=name)
+    tasks = protocol.tasks(0, 6)
+    rows = protocol.answer(guest, tasks, [0] * 6).rows
+    found["rows"] = [{**row, "task_sha256": old["task_sha256"]} for row, old in zip(rows, found["rows"], strict=True)]
+    found["entry"].update(entry, kind="model", weights_sha256=sources.sha256(name))
+    path = write(boards, again(found))
+    assert accepted(verify(path, model=name, sample=2))
+    entered = next(e for e in entries.load(boards)[0].entries if e.name == "mine")
+    assert entered.standing.list == "reported" and any("PSNR is that of the true video" in flag for flag in entered.flags)

@@ -64,6 +64,7 @@ class ActionFollowing(ModelProtocol):
     """One frame and actions in, video out, actions read back."""
 
     Options = Options
+    second: FlowTrees | None = None
     references = ("truth", "shuffled")
     metrics = {
         "f1": Metric("higher", "F1 of the actions read back: macro over labels, mean over the groups in use.", True),

@@ -109,9 +109,9 @@ class Protocol(abc.ABC):
         Comparisons also ask for a single row: metrics that one clip cannot have are NaN there.
         """
 
-    def entrants_known(self) -> tuple[str, ...]:
-        """Names of entrants that are the library's own, beside bundled models; for suites that judge rewards."""
-        return ()
+    def entrants_known(self) -> Mapping[str, Any]:
+        """Entrants that are the library's own, beside bundled models, by name; for suites that judge rewards."""
+        return {}
 
     def given(self, name: str, task: Question) -> Row:
         """Values of an entry's row that follow from the task alone; `--verify` compares them."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from worldgym import files
+from worldgym.data import leaks
 from worldgym.errors import InputError
 from worldgym.eval.protocols import sources
 from worldgym.eval.results.answers import Entrant, Question
@@ -70,7 +71,17 @@ def load(name: str, suite: Suite, device: str) -> Entrant:
 
     model = zoo.load(name, device=device)
     check(name, model, suite)
-    return Entrant(name, model.kind, model, sampling(model, suite), weights(name), "zoo")
+    return Entrant(name, model.kind, model, sampling(model, suite), weights(name), "zoo", leaked=_leaked(name))
+
+
+def _leaked(name: str) -> bool:
+    """Does the card beside a model's file say so? A damaged card is the loader's to complain about."""
+    from worldgym import zoo
+
+    try:
+        return leaks.on_card(zoo.card(zoo.locate(name)))
+    except (InputError, OSError):
+        return False
 
 
 def _own(name: str, suite: Suite, device: str) -> Entrant:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,9 +106,9 @@ class RewardRanking(Protocol):
             raise unknown("reward", name, [*known, *BASELINES])
         return Entrant(name, "reward", known[name](bench), weights=entries.source_sha256(known[name]), source="reward")
 
-    def entrants_known(self) -> tuple[str, ...]:
+    def entrants_known(self) -> dict[str, Any]:
         """Rewards of the library and baselines."""
-        return (*bundled(), *BASELINES)
+        return {**bundled(), **BASELINES}
 
     def answer(self, entrant: Entrant, tasks: Sequence[Question], seeds: Sequence[int]) -> Answers:
         """The reward of every version of every task, clip by clip: no neighbour can change a row."""

@@ -60,6 +60,7 @@ class Entrant:
             reference or baseline.
         source: "reference", "baseline", "zoo", "module", "folder" or "reward".
         origin: what was asked for, where `name` is a label; set by the job.
+        leaked: its card says that what the suite holds out took part in its training (--allow-leak).
     """
 
     name: str
@@ -69,6 +70,12 @@ class Entrant:
     weights: str | None = None
     source: str = "zoo"
     origin: str = ""
+    leaked: bool = False
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """Sampling options as a result file has them, and whether something leaked."""
+        return {**self.sampling, **({"leak": True} if self.leaked else {})}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -85,7 +85,7 @@ def entry_record(run: Circumstances, answer: Answer) -> dict[str, Any]:
             "kind": entrant.kind,
             "source": entrant.source,
             "origin": entrant.origin or entrant.name,
-            "sampling": dict(entrant.sampling),
+            "sampling": entrant.declared,
             "weights_sha256": entrant.weights,
         },
         "clips": {"count": len(rows), "failed": len(scores.failed(rows)), "sha256": chain(run.tasks_sha256)},

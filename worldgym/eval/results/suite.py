@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from worldgym.data.splits import SPLITS, split_of_seed
+from worldgym.data.splits import SPLITS, SUITE_SEEDS, split_of_seed
 from worldgym.errors import InputError, unknown
 from worldgym.rng import generator
 
@@ -26,7 +26,7 @@ else:
 FOLDER = Path(__file__).parent.parent / "suites"
 DEFAULT_MODELS = FOLDER / "default" / "models.toml"
 LARGEST = 1 << 20  # bytes of a suite file
-FIRST_SEED = 900_000_000  # world seeds from here on belong to suites; no data set reaches them (see worldgym.data.record)
+FIRST_SEED = SUITE_SEEDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 - `enter(protocol, entry, named, pins)`: the entrant that a file's entry stands for, or why there is none here.
 - `changed_since(entry)`: does the source that is here differ from the one that answered?
+- `weights_here(protocol, name)`: the hash of what is bundled.
 - `Pins`: code of this repository as it stood before a change.
 
 A file's own word reaches bundled models, baselines and references, which are data or the library's code. Code of this
@@ -81,6 +82,14 @@ def changed_since(entry: Mapping[str, Any]) -> bool:
     code = entry["source"] == "module" and entries.is_attribute(entry["origin"])
     digest = sources.sha256(entry["origin"]) if code else None
     return digest is not None and digest != entry["weights_sha256"]
+
+
+def weights_here(protocol: Protocol, name: str) -> str | None:
+    """Hash of what is bundled under a name, loaded by nobody: a model's file, a reward's source; None for a baseline."""
+    if protocol.entrants == "reward":
+        known = protocol.entrants_known().get(name)
+        return entries.source_sha256(known) if isinstance(known, type) else None
+    return None if name in entries.BASELINES else entries.weights(name)
 
 
 def is_bundled(protocol: Protocol, name: str) -> bool:

@@ -231,7 +231,7 @@ class _Verification:
             return None, Finding("weights", None, f"not here, so no clip can be made again: {error}")
         said = {**self.entry, "sampling": dict(self.entry["sampling"])}
         own = {"kind": entrant.kind, "source": entrant.source, "weights_sha256": entrant.weights}
-        own["sampling"] = dict(entrant.sampling)
+        own["sampling"] = entrant.declared
         wrong = [key for key in own if own[key] != said[key]]
         if (entrant.source == "reference" or said["name"] in protocol.references) and said["name"] != said["origin"]:
             wrong.append("name")
