@@ -1,7 +1,7 @@
 """HY-WorldPlay's actions: 81 labels, and the camera paths that they stand for.
 
 - `WORLDPLAY`: the action spec, four groups (move, strafe, yaw, pitch). `labels`, `groups`: groups <-> labels 0 … 80.
-- `pose_string`, `key_list`: "w-8, right-4" or [["w", "right"], …] to groups. `by_latent`, `by_frame`: groups <-> frame actions.
+- `pose_string`, `key_list`: "w-8, right-4" or [["w", "right"], …] to groups. `by_latent`, `by_frame`: frame actions.
 - `CameraPath`: cameras, intrinsics and labels of L latents. `walk`: groups to a path. `read_cameras`: a JSON file to a path.
 - `path_labels`: cameras to labels by the published three-dimensional rule.
 
