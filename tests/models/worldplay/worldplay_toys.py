@@ -1,0 +1,52 @@
+"""Tiny WorldPlay networks with noise in every weight, and inputs for them."""
+
+import torch
+
+from worldgym.actions import worldplay
+from worldgym.models.diffusion.worldplay.wan import WanConfig, WanWorldPlay
+
+WAN = WanConfig(channels=4, heads=2, head_dim=24, mlp=64, layers=2, text=16, text_tokens=6, frequencies=16)
+
+
+def noisy(module, seed=0, scale=0.3):
+    """Fill every weight with noise, zero-initialised ones as well; norms stay near 1."""
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            noise = torch.randn(weight.shape, generator=draw)
+            if "norm" in name and name.endswith("weight"):
+                weight.copy_(1 + 0.1 * noise)
+            else:
+                weight.copy_(noise * scale / max(1, weight[0].numel()) ** 0.5 if weight.ndim > 1 else 0.1 * noise)
+    return module.eval()
+
+
+def wan(seed=0, config=WAN):
+    return noisy(WanWorldPlay(config), seed, 1.0)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def cameras(rows, latents, seed=0):
+    """camera-to-world (B, L, 4, 4), intrinsics (B, L, 3, 3), labels (B, L), each row another random walk."""
+    draw = torch.Generator().manual_seed(seed)
+    paths = []
+    for _ in range(rows):
+        groups = torch.randint(0, 3, (latents, 4), generator=draw).numpy()
+        paths.append(worldplay.walk(groups, worldplay.Pace(0.4, 8.0)))
+    return tuple(
+        torch.stack([torch.as_tensor(getattr(path, name)) for path in paths])
+        for name in ("camera_to_world", "intrinsics", "labels")
+    )
+
+
+def span(route, start, stop):
+    """Latents start … stop of `cameras`."""
+    return tuple(x[:, start:stop] for x in route)
+
+
+def apart(one, two):
+    """The largest difference, in units of the largest value where that is above 1."""
+    return float((one - two).abs().max() / two.abs().max().clamp_min(1))

@@ -1,0 +1,1 @@
+"""World models that denoise latent frames."""
