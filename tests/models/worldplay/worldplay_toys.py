@@ -1,8 +1,12 @@
 """Tiny WorldPlay networks with noise in every weight, and inputs for them."""
 
+import functools
+
 import torch
 
 from worldgym.actions import worldplay
+from worldgym.models.diffusion.worldplay.route import Route
+from worldgym.models.diffusion.worldplay.view_memory import ViewMemory
 from worldgym.models.diffusion.worldplay.wan import WanConfig, WanWorldPlay
 
 WAN = WanConfig(channels=4, heads=2, head_dim=24, mlp=64, layers=2, text=16, text_tokens=6, frequencies=16)
@@ -40,6 +44,20 @@ def cameras(rows, latents, seed=0):
         torch.stack([torch.as_tensor(getattr(path, name)) for path in paths])
         for name in ("camera_to_world", "intrinsics", "labels")
     )
+
+
+def route(rows, latents, seed=0):
+    return Route(*cameras(rows, latents, seed))
+
+
+def toy(kind, rows):
+    """A network and a text for it."""
+    return {"wan": lambda: (wan(), randn(rows, 6, 16, seed=8))}[kind]()
+
+
+@functools.cache
+def tiny_memory(kind):
+    return ViewMemory(toy(kind, 1)[0].memory_rule)
 
 
 def span(route, start, stop):

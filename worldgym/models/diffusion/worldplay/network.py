@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from worldgym.errors import InputError
 from worldgym.models.diffusion.worldplay.context import Attend, Memo, Recorder, beside, masked, rows_of
+from worldgym.models.diffusion.worldplay.view_memory import MemoryRule
 
 CONTEXT_TIME = 14.0  # what the context is said to be noised by, though it is clean ("stabilisation level 15", less 1)
 
@@ -52,6 +53,9 @@ class WorldPlayNetwork(nn.Module):
     """A video diffusion network that is told cameras and labels, and that sees earlier latents through a cache."""
 
     FLOAT32: ClassVar[tuple[str, ...]] = ()  # parts of names whose weights stay in float32
+    memory_rule: ClassVar[MemoryRule]  # which earlier latents are shown
+    clamps_given: ClassVar[bool]  # the given latent stands clean in the first chunk, or it enters as a condition
+    trains_text: ClassVar[bool]  # reading the text is part of every training step, or it is a constant like the context
     checkpointing = False  # recompute blocks in the backward pass instead of keeping their activations
 
     def forward(

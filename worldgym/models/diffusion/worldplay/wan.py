@@ -24,6 +24,7 @@ from worldgym.models.diffusion.worldplay.embedding import Embedder, sinusoid
 from worldgym.models.diffusion.worldplay.network import Shot, WorldPlayNetwork, join_heads, layer_rows, split_heads
 from worldgym.models.diffusion.worldplay.prope import Lenses, project
 from worldgym.models.diffusion.worldplay.rope import rotate, turns
+from worldgym.models.diffusion.worldplay.view_memory import WAN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +187,8 @@ class WanWorldPlay(WorldPlayNetwork):
     """The 5B network. The first image's latent stands at place 0, clean and said to be at t = 14; nothing is asked of it."""
 
     FLOAT32 = ("time_embedder", "scale_shift_table", "norm2")
-    clamps_given = True
+    memory_rule = WAN
+    clamps_given = trains_text = True
 
     def __init__(self, config: WanConfig | None = None):
         super().__init__()
