@@ -10,6 +10,12 @@ from worldgym.models.diffusion.worldplay.view_memory import ViewMemory
 from worldgym.models.diffusion.worldplay.wan import WanConfig, WanWorldPlay
 
 WAN = WanConfig(channels=4, heads=2, head_dim=24, mlp=64, layers=2, text=16, text_tokens=6, frequencies=16)
+CONFIGS = {  # as config.json beside published weights says it
+    "wan": {
+        **{"num_attention_heads": 2, "attention_head_dim": 24, "in_channels": 4, "ffn_dim": 64, "num_layers": 2},
+        **{"text_dim": 16, "freq_dim": 16, "patch_size": [1, 2, 2], "eps": 1e-6},
+    },
+}
 
 
 def noisy(module, seed=0, scale=0.3):
