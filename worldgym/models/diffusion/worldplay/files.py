@@ -3,7 +3,7 @@
 - `load`: a folder or a file to a network. `recognise`: which network it holds, if any.
 - `weights`: names to tensors of a safetensors file, of shards, or of the distilled model's `model.pt`.
 
-Known files (hub `tencent/HY-WorldPlay`; user-supplied, under Tencent's licence): `wan_transformer/`, `ar_model/`, `ar_rl_model/`,
+Known files (hub `tencent/HY-WorldPlay`; user-supplied, Tencent's licence): `wan_transformer/`, `ar_model/`, `ar_rl_model/`,
 `ar_distilled_action_model/`, and `wan_distilled_model/model.pt` with `generator` and `generator_ema`.
 """
 
