@@ -15,7 +15,7 @@ from worldgym.errors import InputError
 from worldgym.models.diffusion.worldplay.files import load, recognise, weights
 from worldgym.models.diffusion.worldplay.wan import WanConfig, WanWorldPlay
 
-KINDS = {"wan": "5b"}
+KINDS = {"wan": "5b", "hunyuan": "8b"}
 
 
 @pytest.fixture(params=list(KINDS))

@@ -13,7 +13,7 @@ from worldgym.rng import RowNoise
 from worldgym.trainers.nft_loss import nft_loss
 
 CELL = (4, 4, 4)
-NETWORKS = ["wan"]
+NETWORKS = ["wan", "hunyuan"]
 
 
 @pytest.fixture(params=NETWORKS)

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from worldgym.errors import InputError, unknown
 from worldgym.models import torch_file
+from worldgym.models.diffusion.worldplay.hunyuan import HunyuanConfig, HunyuanWorldPlay
+from worldgym.models.diffusion.worldplay.hunyuan_keys import to_published
 from worldgym.models.diffusion.worldplay.network import WorldPlayNetwork
 from worldgym.models.diffusion.worldplay.wan import WanConfig, WanWorldPlay
 
@@ -34,19 +36,25 @@ class Kind:
 
     Attributes:
         name: "5b" or "8b".
-        mark: a tensor that only its files have.
+        marks: parts of names that only its files have.
         build: config values to a network.
         translate: names as others publish them to the network's own.
     """
 
     name: str
-    mark: str
+    marks: tuple[str, ...]
     build: Callable[[Mapping[str, Any]], WorldPlayNetwork]
     translate: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
 
 
 KINDS = (
-    Kind("5b", "condition_embedder.action_embedder.linear_1.weight", lambda values: WanWorldPlay(WanConfig.published(values))),
+    Kind("5b", (".action_embedder.", ".to_out_prope."), lambda values: WanWorldPlay(WanConfig.published(values))),
+    Kind(
+        "8b",
+        ("action_in.", ".img_attn_prope_proj."),
+        lambda values: HunyuanWorldPlay(HunyuanConfig.published(values)),
+        to_published,
+    ),
 )
 
 
@@ -70,7 +78,7 @@ def load(
     tensors, source = weights(path, generator), str(path)
     kind = _kind(tensors)
     if kind is None:
-        raise InputError(f"{source!r} holds no WorldPlay model: it has none of {', '.join(repr(k.mark) for k in KINDS)}")
+        raise InputError(f"{source!r} holds no WorldPlay model: no name has {' or '.join(m for k in KINDS for m in k.marks)}")
     with torch.device("meta"):
         network = kind.build(_config(Path(path)))
     tensors = kind.translate(tensors)
@@ -154,7 +162,7 @@ def _plain(name: str) -> str:
 
 
 def _kind(tensors: Mapping[str, Tensor]) -> Kind | None:
-    return next((kind for kind in KINDS if kind.mark in tensors), None)
+    return next((kind for kind in KINDS if any(mark in name for mark in kind.marks for name in tensors)), None)
 
 
 def _config(path: Path) -> dict[str, Any]:
