@@ -168,6 +168,11 @@ def test_prompts_of_different_lengths_stand_in_one_memo():
     assert memo.lengths == (8, 10, 6)  # image 3, glyphs 0 or 2, text 5, 5, 1
     assert memo.layers[0][0].shape == (3, 2, 10, 32)
     assert len(memo) == 3
+    latents, route = randn(3, 4, 9, 3, 4), cameras(3, 4)
+    batch = network(latents, 500.0, memo, *route)
+    for row in range(3):
+        one = slice(row, row + 1)
+        assert apart(network(latents[one], 500.0, text[one], *(x[one] for x in route)), batch[one]) <= 1e-6
 
 
 @torch.no_grad()

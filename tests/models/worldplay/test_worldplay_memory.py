@@ -80,6 +80,30 @@ def test_it_finds_the_place_that_was_seen_before(rule):
         assert abs(np.mean(found) - mirrored) <= 2
 
 
+@pytest.mark.parametrize("rule", [WAN, HUNYUAN])
+def test_the_clip_that_overlaps_most_by_the_definition(rule):
+    """Latents s and s + 2 of a clip against every latent of the chunk, one pair at a time."""
+    memory, random = ViewMemory(rule), np.random.default_rng(5)
+    for start in (24, 32, 37):
+        cameras = worldplay.walk(random.integers(0, 3, (start + 3, 4)), worldplay.Pace(0.3, 9.0)).camera_to_world
+        scores = {
+            s: np.mean(
+                [(memory.overlap(now, cameras[s]) + memory.overlap(now, cameras[s + 2])) / 2 for now in cameras[start:]]
+            )
+            for s in range(4 * rule.first, start - 12, 4)
+        }
+        best = max(scores, key=lambda s: (round(scores[s], 12), -s))
+        always = {*range(4 * rule.first), *range(start - 12, start)}
+        assert set(memory.select(cameras, start)) == always | set(range(best, best + 4))
+
+
+def test_latents_0_and_2_of_a_clip_count():
+    away = np.diag([-1.0, 1, -1, 1])  # looks back
+    cameras = np.tile(away, (32, 1, 1))
+    cameras[[4, 5, 7, 8, 10, *range(28, 32)]] = np.eye(4)  # of clip 4 … 7 three see what the chunk sees, of 8 … 11 two
+    assert ViewMemory(WAN).select(cameras, 28).tolist() == [8, 9, 10, 11, *range(16, 28)]
+
+
 def test_the_earliest_of_equals():
     cameras = np.tile(np.eye(4), (40, 1, 1))
     assert ViewMemory(WAN).select(cameras, 32).tolist() == [0, 1, 2, 3, *range(20, 32)]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from worldplay_toys import apart, randn, route, tiny_memory, toy
+from worldplay_toys import apart, cameras, randn, route, span, tiny_memory, toy
 
 from worldgym.actions import worldplay
 from worldgym.errors import InputError
@@ -31,8 +31,8 @@ def conditions(kind, rows=2):
 def test_stepping_equals_recomputing_at_every_chunk(kind, positions):
     network, told = conditions(kind)
     told["positions"] = positions
-    cameras = route(2, 28)
-    fast, slow = (form(network, cameras, **told) for form in (Rollout, Recompute))
+    whole = route(2, 28)
+    fast, slow = (form(network, whole, **told) for form in (Rollout, Recompute))
     for chunk in range(7):
         z = randn(2, 4, *CELL, seed=chunk)
         for sigma in (1.0, 0.6):
@@ -81,13 +81,13 @@ def test_a_fork_shares_its_context_and_equals_rows_of_their_own(kind):
 @torch.no_grad()
 def test_a_batch_equals_its_singles_and_the_cache_changes_nothing(kind):
     network, told = conditions(kind)
-    cameras = route(2, 12)
-    whole = generate(network, cameras, RowNoise([1, 2]), CELL, steps=3, **told)
-    slow = generate(network, cameras, RowNoise([1, 2]), CELL, steps=3, cache=False, **told)
+    paths = route(2, 12)
+    whole = generate(network, paths, RowNoise([1, 2]), CELL, steps=3, **told)
+    slow = generate(network, paths, RowNoise([1, 2]), CELL, steps=3, cache=False, **told)
     assert apart(whole, slow) <= 1e-5
     for row in range(2):
         one = slice(row, row + 1)
-        mine = Route(cameras.camera_to_world[one], cameras.intrinsics[one], cameras.labels[one])
+        mine = Route(paths.camera_to_world[one], paths.intrinsics[one], paths.labels[one])
         single = {**told, "text": told["text"][one], "given": told["given"][one]}
         alone = generate(network, mine, RowNoise([1 + row]), CELL, steps=3, **single)
         assert apart(alone[0], whole[row]) <= 1e-5
@@ -107,6 +107,10 @@ def test_the_given_latent(kind):
         other = z.clone()
         other[:, 0] = 5
         assert torch.equal(v, rollout.velocity(other, 0.5))
+        clamped = torch.cat([told["given"][:, None], z[:, 1:]], 1)
+        time = torch.tensor([14.0, 500.0, 500.0, 500.0]).expand(2, 4)
+        direct = network(clamped, time, told["text"], *span(cameras(2, 6), 0, 4))
+        assert apart(v[:, 1:], direct[:, 1:]) <= 1e-6
     else:  # it is generated under the image's condition
         assert v[:, 0].abs().min() > 0
         assert not torch.allclose(video[:, 0], told["given"], atol=1e-2)

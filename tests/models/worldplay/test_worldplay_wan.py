@@ -83,6 +83,20 @@ def test_a_short_text_is_filled_up_with_zeros():
         assert not torch.allclose(nothing, network(latents, 500.0, text, *route))
 
 
+@torch.no_grad()
+def test_a_label_is_embedded_like_a_time_and_added():
+    """With the same weights in both embedders, time 7 under label 40 is time 40 under label 7."""
+    network, latents, (camera, lens, labels) = wan(), randn(1, 2, 4, 4, 4), cameras(1, 2)
+    told = network.condition_embedder
+    told.action_embedder.load_state_dict(told.time_embedder.state_dict())
+    one, other = (
+        network(latents, time, network.no_text(), camera, lens, torch.full_like(labels, label))
+        for time, label in ((7.0, 40), (40.0, 7))
+    )
+    assert apart(one, other) <= 1e-6
+    assert apart(one, network(latents, 7.0, network.no_text(), camera, lens, torch.full_like(labels, 7))) > 1e-3
+
+
 def two_chunks(network, route, rows=2, positions=None):
     """Velocities of latents 8 … 11 given 0 … 7, and the context."""
     latents, text = randn(rows, 12, 4, 4, 6), network.read_text(randn(rows, 6, 16, seed=1))
