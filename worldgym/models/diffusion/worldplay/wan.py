@@ -208,7 +208,7 @@ class WanWorldPlay(WorldPlayNetwork):
         if text.ndim != 3 or text.shape[2] != config.text or text.shape[1] > config.text_tokens:
             limits = f"(C, S, {config.text}) with S at most {config.text_tokens}"
             raise InputError(f"the text has shape {tuple(text.shape)}, but the network needs {limits}")
-        full = F.pad(text, (0, 0, 0, config.text_tokens - text.shape[1]))
+        full = F.pad(text.to(self.proj_out.weight), (0, 0, 0, config.text_tokens - text.shape[1]))
         embedded = self.condition_embedder.text_embedder(full)
         return Memo(tuple(block.attn2.keys(embedded) for block in self.blocks))
 
