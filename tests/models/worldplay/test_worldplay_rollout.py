@@ -7,6 +7,7 @@ from worldplay_toys import apart, cameras, randn, route, span, tiny_memory, toy
 from worldgym.actions import worldplay
 from worldgym.errors import InputError
 from worldgym.models import flow
+from worldgym.models.diffusion.worldplay import network as face
 from worldgym.models.diffusion.worldplay.rollout import Recompute, Rollout, generate, velocities
 from worldgym.models.diffusion.worldplay.route import Route
 from worldgym.rng import RowNoise
@@ -40,6 +41,30 @@ def test_stepping_equals_recomputing_at_every_chunk(kind, positions):
         assert fast.passes == chunk  # once per chunk, not at the first
         fast.append(z)
         slow.append(z)
+
+
+@torch.no_grad()
+def test_keys_and_values_of_the_context_are_those_of_one_pass(kind, monkeypatch):
+    kept, real = [], face.masked
+
+    def spying(memos, context):
+        def attend(layer, q, k, v):
+            kept.append((k[:, :, :context], v[:, :, :context]))
+            return real(memos, context)(layer, q, k, v)
+
+        return attend
+
+    monkeypatch.setattr(face, "masked", spying)
+    network, told = conditions(kind)
+    clean, z = randn(2, 24, *CELL), randn(2, 4, *CELL, seed=3)
+    for start in (4, 24):
+        kept.clear()
+        fast, slow = (form(network, route(2, 28), latents=clean[:, :start], **told) for form in (Rollout, Recompute))
+        slow.velocity(z, 0.7)
+        layers = fast.context().layers
+        assert len(layers) == len(kept) == 2
+        for mine, whole in zip(layers, kept, strict=True):
+            assert all(apart(*pair) <= 1e-6 for pair in zip(mine, whole, strict=True))
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch
 from worldplay_toys import WAN, apart, cameras, randn, span, wan
 
 from worldgym.errors import InputError
-from worldgym.models.diffusion.worldplay.context import Memo, beside, masked
+from worldgym.models.diffusion.worldplay.context import Memo, beside
 from worldgym.models.diffusion.worldplay.prope import Lenses
 from worldgym.models.diffusion.worldplay.rope import turns
 from worldgym.models.diffusion.worldplay.wan import WanConfig, WanWorldPlay
@@ -160,30 +160,6 @@ def test_a_cached_context_equals_one_pass_under_a_mask(true_positions):
         assert apart(cached, whole) <= 1e-6
         alone = network(latents[:, now], 700.0, text, *new)
         assert (cached - alone).abs().max() > 1e-3
-
-
-@torch.no_grad()
-def test_keys_and_values_of_the_context_are_those_of_one_pass():
-    network, route = wan(), cameras(1, 12)
-    latents, text = randn(1, 12, 4, 4, 6), network.read_text(randn(1, 6, 16, seed=1))
-    kept, alone = [], network.read_context(latents[:, :8], text, *span(route, 0, 8))
-    old = network.shot(latents[:, :8], 14.0, *span(route, 0, 8))
-    new = network.shot(latents[:, 8:], 1.0, *span(route, 8, 12), start=8)
-    network._run(old.then(new), text, spy(kept))
-    for (keys, values), (own_keys, own_values) in zip(kept, alone.layers, strict=True):
-        assert own_keys.shape == (1, 2 * WAN.heads, 8 * 6, WAN.head_dim)
-        assert apart(keys[:, :, :48], own_keys) <= 1e-6
-        assert apart(values[:, :, :48], own_values) <= 1e-6
-
-
-def spy(kept):
-    attend = masked([], 48)
-
-    def seen(layer, q, k, v):
-        kept.append((k, v))
-        return attend(layer, q, k, v)
-
-    return seen
 
 
 @torch.no_grad()

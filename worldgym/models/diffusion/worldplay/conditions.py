@@ -23,7 +23,7 @@ from torch import Tensor
 
 from worldgym.errors import InputError, exit_with_sentence
 from worldgym.files import output_folder, write_bytes
-from worldgym.models.diffusion.worldplay.hunyuan_text import Told
+from worldgym.models.diffusion.worldplay.hunyuan_text import Told, valid
 from worldgym.rng import torch_seed
 
 TOKENS = 512  # of the 5B
@@ -31,11 +31,13 @@ PARTS = ("text", "glyphs", "vision")
 
 
 def save_condition(folder: str | Path, prompt_id: str, condition: Tensor | Told) -> Path:
-    """Keep one prompt's states: (S, width) for the 5B, a `Told` of one row without padding for the 8B."""
+    """Keep one prompt's states, without padding: (S, width) for the 5B, a `Told` of one row for the 8B."""
     if isinstance(condition, Tensor):
         tensors = {"states": condition}
     else:
-        tensors = {part: getattr(condition, part)[0] for part in PARTS if getattr(condition, part) is not None}
+        masks = {"text": condition.text_mask, "glyphs": condition.glyphs_mask}
+        states = {part: valid(getattr(condition, part), masks.get(part), 0) for part in PARTS}
+        tensors = {part: x[0] for part, x in states.items() if x is not None}
     path = _path(folder, prompt_id)
     write_bytes(path, save({name: x.contiguous() for name, x in tensors.items()}, {"id": prompt_id}))
     return path

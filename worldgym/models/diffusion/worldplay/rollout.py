@@ -122,8 +122,8 @@ class Rollout:
 
     @torch.no_grad()
     def context(self) -> Memo | None:
-        """The memo of the chunk in work, of C rows; None before the first chunk is finished."""
-        if self._context is None and self.frames:
+        """The memo of the chunk in work, of C rows; None before the first chunk is finished and after the last."""
+        if self._context is None and 0 < self.frames < self.route.latents:
             chosen = self._chosen()
             self._context = self.model.read_context(
                 self._shown(chosen),
