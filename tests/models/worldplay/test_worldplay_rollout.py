@@ -119,6 +119,27 @@ def test_a_batch_equals_its_singles_and_the_cache_changes_nothing(kind):
 
 
 @torch.no_grad()
+def test_guidance_goes_on_from_the_negative_text(kind):
+    network, told = conditions(kind)
+    noise = RowNoise([1, 2])
+    start = torch.stack([noise.normal(*CELL) for _ in range(4)], 1)
+    v, without = (
+        Rollout(network, route(2, 4), **{**told, "text": text}).velocity(start, 1.0) for text in (told["text"], None)
+    )
+    once = {"noise": RowNoise([1, 2]), "cell": CELL, "steps": 1, **told}
+    start[:, 0] = told["given"] if kind == "wan" else start[:, 0]
+    guided = generate(network, route(2, 4), guidance=2.0, **once)
+    assert apart(guided, start - (v + 2 * (v - without))) <= 1e-5
+    assert apart(guided, start - v) > 1e-3
+    paths = route(2, 12)
+    plain, same = (
+        generate(network, paths, **{**once, "noise": RowNoise([1, 2]), "steps": 2}, **guide)
+        for guide in ({}, {"guidance": 3.0, "negative": told["text"]})
+    )
+    assert apart(same, plain) <= 1e-5
+
+
+@torch.no_grad()
 def test_the_given_latent(kind):
     network, told = conditions(kind)
     video = generate(network, route(2, 6), RowNoise([1, 2]), CELL, steps=2, **told)

@@ -238,9 +238,11 @@ def generate(
     shift: float = 8.0,
     solver: str = "euler",
     cache: bool = True,
+    guidance: float = 0.0,
+    negative: Any = None,
     **conditions: Any,
 ) -> Tensor:
-    """Videos of latents from noise, chunk by chunk, without guidance.
+    """Videos of latents from noise, chunk by chunk.
 
     Args:
         model: the network.
@@ -250,17 +252,27 @@ def generate(
         steps, shift: of the time grid; 4 and 8 are the distilled 5B's: 1, .96, .88889, .72727, 0.
         solver: "euler" or "dpm++".
         cache: False recomputes everything at every call, with the same result.
+        guidance: w of v + w (v - v_negative), a second pass unless 0. Undistilled files are published with a scale of 5 (5B)
+            and 6 (8B), which is w + 1; distilled files and WorldCompass have none.
+        negative: the text of v_negative, as `text`; nothing if not given.
         conditions: `text`, `given`, `memory`, `positions` of `Rollout`.
 
     Returns:
         (C, L, C', h, w).
     """
-    rollout = (Rollout if cache else Recompute)(model, route, **conditions)
+    form = Rollout if cache else Recompute
+    asked = [form(model, route, **conditions)]
+    if guidance:
+        asked.append(form(model, route, **{**conditions, "text": negative}))
     grid = flow.time_grid(steps, shift)
-    while rollout.frames < route.latents:
-        count, walk = min(CLIP, route.latents - rollout.frames), sampler(solver)
+    while asked[0].frames < route.latents:
+        count, walk = min(CLIP, route.latents - asked[0].frames), sampler(solver)
         z = torch.stack([noise.normal(*cell) for _ in range(count)], 1)
         for sigma, sigma_next in zip(grid[:-1], grid[1:], strict=True):
-            z = walk.step(z, rollout.velocity(z, sigma), sigma, sigma_next)
-        rollout.append(z)
-    return rollout.latents
+            v = asked[0].velocity(z, sigma)
+            for other in asked[1:]:
+                v = v + guidance * (v - other.velocity(z, sigma))
+            z = walk.step(z, v, sigma, sigma_next)
+        for rollout in asked:
+            rollout.append(z)
+    return asked[0].latents
