@@ -24,8 +24,9 @@ import tyro
 import worldgym
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import IDMReward
-from worldgym.train.grpo import Grpo, GrpoConfig
+from worldgym.train.grpo import DiffusionGrpo, Grpo
 from worldgym.train.policy import Policy, QuietEnd
+from worldgym.train.settings import DiffusionRollout, Optimisation, Settings
 
 SHOWN = ("reward", "ratio", "clip_share", "clips_per_second")
 
@@ -62,27 +63,24 @@ class Arguments:
 
 def build(arguments: Arguments, world) -> Grpo:
     """Environment, reward, policy and algorithm."""
-    config = GrpoConfig(
-        seed=arguments.seed,
-        prompt_batch=arguments.prompt_batch,
-        group=arguments.group,
-        lr=arguments.lr,
-        clip_low=0.2,
-        clip_high=0.2,
-        logprob="mean",  # the ratio per latent number, as in the code that the paper builds on
-        step_share=0.6,
-        micro=2,
-        credit="frame",  # ours: a frame's steps answer for that frame's action; "clip" is the paper's
+    settings = Settings(
+        rollout=DiffusionRollout(seed=arguments.seed, prompt_batch=arguments.prompt_batch, group=arguments.group),
+        algorithm=DiffusionGrpo(
+            clip=0.2,
+            step_share=0.6,
+            frame_discount=0.0,  # ours: a frame's steps answer for that frame's action; None is the paper's
+        ),
+        optimisation=Optimisation(lr=arguments.lr, micro=2),
     )
     env = gym.make_vec(
         "worldgym/DoomRooms-Denoise-v0",
-        num_envs=config.rows,
+        num_envs=settings.rollout.rows,
         prompts=arguments.prompts,
         codec=world.codec,
         frames=arguments.frames,
         steps=arguments.denoise_steps,
     )
-    return Grpo(IDMReward(env), Policy(world, QuietEnd("rlir", arguments.noise)), config)
+    return Grpo(IDMReward(env), Policy(world, QuietEnd("rlir", arguments.noise)), settings)
 
 
 def train(arguments: Arguments) -> list[float]:

@@ -24,8 +24,9 @@ from worldgym.models.diffusion.noise_kernels import NoiseKernel
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import IDMReward, PixelReward
 from worldgym.rewards.smooth import Objective
-from worldgym.train.draft import Draft, DraftConfig
+from worldgym.train.draft import DiffusionDraft, Draft
 from worldgym.train.policy import Policy
+from worldgym.train.settings import DiffusionRollout, Optimisation, Settings
 
 SHOWN = ("terms/idm", "terms/pixel", "gradient", "clips_per_second")
 
@@ -62,18 +63,14 @@ class Arguments:
 
 def build(arguments: Arguments, world) -> Draft:
     """Environment, rewards, policy and algorithm."""
-    config = DraftConfig(
-        seed=arguments.seed,
-        prompt_batch=arguments.prompt_batch,
-        group=arguments.group,
-        lr=arguments.lr,
-        micro=32,
-        step_share=1 / arguments.denoise_steps,
-        ema=0.95,
+    settings = Settings(
+        rollout=DiffusionRollout(seed=arguments.seed, prompt_batch=arguments.prompt_batch, group=arguments.group),
+        algorithm=DiffusionDraft(step_share=1 / arguments.denoise_steps),
+        optimisation=Optimisation(lr=arguments.lr, micro=32, ema=0.95),
     )
     env = gym.make_vec(
         "worldgym/DoomRooms-Denoise-v0",
-        num_envs=config.rows,
+        num_envs=settings.rollout.rows,
         prompts=arguments.prompts,
         codec=world.codec,
         frames=arguments.frames,
@@ -81,7 +78,7 @@ def build(arguments: Arguments, world) -> Draft:
     )
     env = PixelReward(IDMReward(env, mode="probability"))
     objective = Objective(env, {IDMReward.name: 1.0, PixelReward.name: arguments.pixel})
-    return Draft(env, Policy(world, NoiseKernel("ode")), config, objective=objective)
+    return Draft(env, Policy(world, NoiseKernel("ode")), settings, objective=objective)
 
 
 def train(arguments: Arguments) -> list[float]:

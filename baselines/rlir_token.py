@@ -23,8 +23,9 @@ import tyro
 import worldgym
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import IDMReward
-from worldgym.train.grpo import Grpo, GrpoConfig
+from worldgym.train.grpo import Grpo, TokenGrpo
 from worldgym.train.policy import Policy
+from worldgym.train.settings import Optimisation, Settings, TokenRollout
 
 SHOWN = ("reward", "ratio", "clip_share", "clips_per_second")
 
@@ -59,25 +60,23 @@ class Arguments:
 
 def build(arguments: Arguments, world) -> Grpo:
     """Environment, reward, policy and algorithm."""
-    config = GrpoConfig(
-        seed=arguments.seed,
-        prompt_batch=arguments.prompt_batch,
-        group=arguments.group,
-        lr=arguments.lr,
-        kl=arguments.kl,
-        clip_low=0.2,
-        clip_high=0.2,
-        top_p=0.8,
-        credit="frame",  # ours: a frame's codes answer for that frame's action; "clip" is the paper's
+    settings = Settings(
+        rollout=TokenRollout(seed=arguments.seed, prompt_batch=arguments.prompt_batch, group=arguments.group, top_p=0.8),
+        algorithm=TokenGrpo(
+            kl=arguments.kl,
+            clip=0.2,
+            frame_discount=0.0,  # ours: a frame's codes answer for that frame's action; None is the paper's
+        ),
+        optimisation=Optimisation(lr=arguments.lr),
     )
     env = gym.make_vec(
         "worldgym/DoomRooms-Token-v0",
-        num_envs=config.rows,
+        num_envs=settings.rollout.rows,
         prompts=arguments.prompts,
         codec=world.codec,
         frames=arguments.frames,
     )
-    return Grpo(IDMReward(env), Policy(world, top_p=config.top_p), config)
+    return Grpo(IDMReward(env), Policy(world, top_p=settings.rollout.top_p), settings)
 
 
 def train(arguments: Arguments) -> list[float]:

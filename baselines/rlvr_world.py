@@ -23,8 +23,9 @@ import tyro
 import worldgym
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import PixelReward
-from worldgym.train.grpo import Grpo, GrpoConfig
+from worldgym.train.grpo import Grpo, TokenGrpo
 from worldgym.train.policy import Policy
+from worldgym.train.settings import Optimisation, Settings, TokenRollout
 
 SHOWN = ("reward", "kl", "clip_share", "clips_per_second")
 
@@ -57,23 +58,22 @@ class Arguments:
 
 def build(arguments: Arguments, world) -> Grpo:
     """Environment, reward, policy and algorithm."""
-    config = GrpoConfig(
-        seed=arguments.seed,
-        prompt_batch=arguments.prompt_batch,
-        group=arguments.group,
-        lr=arguments.lr,
-        kl=1e-3,
-        top_p=0.8,
-        credit="frame",  # ours: a frame's codes answer for that frame's pixels; "clip" is the published one
+    settings = Settings(
+        rollout=TokenRollout(seed=arguments.seed, prompt_batch=arguments.prompt_batch, group=arguments.group, top_p=0.8),
+        algorithm=TokenGrpo(
+            kl=1e-3,
+            frame_discount=0.0,  # ours: a frame's codes answer for that frame's pixels; None is the published one
+        ),
+        optimisation=Optimisation(lr=arguments.lr),
     )
     env = gym.make_vec(
         "worldgym/DoomRooms-Token-v0",
-        num_envs=config.rows,
+        num_envs=settings.rollout.rows,
         prompts=arguments.prompts,
         codec=world.codec,
         frames=arguments.frames,
     )
-    return Grpo(PixelReward(env), Policy(world, top_p=config.top_p), config)
+    return Grpo(PixelReward(env), Policy(world, top_p=settings.rollout.top_p), settings)
 
 
 def train(arguments: Arguments) -> list[float]:

@@ -27,8 +27,9 @@ import worldgym
 from worldgym.models.diffusion.noise_kernels import NoiseKernel
 from worldgym.models.files.checkpoint import save
 from worldgym.rewards import InteractionFollowingReward, VisualQualityReward
-from worldgym.train.nft import Nft, NftConfig
+from worldgym.train.nft import Nft, NftSettings
 from worldgym.train.policy import Policy
+from worldgym.train.settings import DiffusionRollout, Optimisation, Settings
 
 TERMS = (InteractionFollowingReward.name, VisualQualityReward.name)
 SHOWN = ("reward", *(f"terms/{name}" for name in TERMS), "moved", "clips_per_second")
@@ -66,28 +67,23 @@ class Arguments:
 
 def build(arguments: Arguments, world) -> Nft:
     """Environment, rewards, policy and algorithm."""
-    config = NftConfig(
-        seed=arguments.seed,
-        level="clip",
-        span=4 if arguments.frames > 4 else 1,  # frames that are compared together, as the paper's clip of 4 latents
-        curriculum="cycle",
-        terms="each",
-        advantage="global",
-        advantage_clip=2.0,
-        prompt_batch=arguments.prompt_batch,
-        group=arguments.group,
-        best_of=arguments.best_of,
-        step_share=0.5,
-        minibatches=3,
-        lr=arguments.lr,
-        weight_decay=0.01,
-        grad_clip=2.0,
-        ema=0.9,
-        old="ema",
+    settings = Settings(
+        rollout=DiffusionRollout(seed=arguments.seed, prompt_batch=arguments.prompt_batch, group=arguments.group),
+        algorithm=NftSettings(
+            compare="cycle",
+            span=4 if arguments.frames > 4 else 1,  # frames that are compared together, as the paper's clip of 4 latents
+            terms="each",
+            advantage="global",
+            advantage_clip=2.0,
+            best_of=arguments.best_of,
+            step_share=0.5,
+            old="worldcompass",
+        ),
+        optimisation=Optimisation(lr=arguments.lr, minibatches=3, weight_decay=0.01, grad_clip=2.0, ema=0.9),
     )
     env = gym.make_vec(
         "worldgym/DoomRooms-Denoise-v0",
-        num_envs=config.prompt_batch,  # one row per prompt; the fork makes the groups
+        num_envs=arguments.prompt_batch,  # one row per prompt; the fork makes the groups
         prompts=arguments.prompts,
         codec=world.codec,
         frames=arguments.frames,
@@ -96,7 +92,7 @@ def build(arguments: Arguments, world) -> Nft:
     )
     env = VisualQualityReward(InteractionFollowingReward(env, due="clip"), due="clip")
     weights = dict(zip(TERMS, (2.0, 1.0), strict=True))
-    return Nft(env, Policy(world, NoiseKernel("ode")), config, weights=weights)
+    return Nft(env, Policy(world, NoiseKernel("ode")), settings, weights=weights)
 
 
 def train(arguments: Arguments) -> list[float]:

@@ -30,7 +30,7 @@ from worldgym.files import write_json
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
 from worldgym.rng import generator
-from worldgym.train.config import SHORT
+from worldgym.train.settings import SHORT
 from worldgym.train.wiring import ENV_OF, reward_classes
 from worldgym.types import Prompts
 

@@ -84,7 +84,7 @@ def measure(words: str, arguments: Arguments, folder: Path) -> dict[str, Any]:
     learner = build(read(shlex.split(words) + more.split()))
     gradients = kept_gradients(learner, arguments.batches)
     mean, error = cosine(gradients)
-    rows = learner.config.rows
+    rows = learner.settings.rollout.rows
     needed = rows * (1 - mean) / mean if mean > 2 * error else None  # a ratio of luck is no number
     print(
         f"{words}\n    cosine {mean:.4f} +- {error:.4f} at {rows} rollouts; signal = noise at {needed and round(needed)}",

@@ -41,8 +41,9 @@ from worldgym.errors import exit_with_sentence
 from worldgym.files import write_json
 from worldgym.models.token.llama_format import llama_config, to_llama_state
 from worldgym.models.world_model import WorldModel
-from worldgym.train.grpo import Grpo, GrpoConfig
+from worldgym.train.grpo import Grpo, TokenGrpo
 from worldgym.train.policy import Policy
+from worldgym.train.settings import Optimisation, Settings, TokenRollout
 from worldgym.types import Prompts
 
 LR = 1e-6  # both sides stay the model they began as
@@ -84,10 +85,14 @@ class EvenCodes(VectorWrapper):
 def our_step(arguments: Arguments, world: WorldModel, prompts: Prompts) -> Callable[[], None]:
     """A call that makes our next step."""
     rows = arguments.prompts * arguments.group
-    config = GrpoConfig(prompt_batch=arguments.prompts, group=arguments.group, micro=rows, lr=LR, final_lr=1.0)
+    settings = Settings(
+        rollout=TokenRollout(prompt_batch=arguments.prompts, group=arguments.group),
+        algorithm=TokenGrpo(),
+        optimisation=Optimisation(micro=rows, lr=LR),
+    )
     name = "worldgym/DoomRooms-Token-v0"
     env = gym.make_vec(name, num_envs=rows, prompts=prompts, codec=world.codec, frames=2, device=arguments.device)
-    learner, done = Grpo(EvenCodes(env), Policy(world), config), iter(range(10**9))
+    learner, done = Grpo(EvenCodes(env), Policy(world), settings), iter(range(10**9))
     return lambda: learner.iterate(next(done))
 
 

@@ -74,7 +74,7 @@ def main() -> None:
     """The program."""
     arguments = tyro.cli(Arguments)
     torch.set_num_threads(arguments.threads)
-    known = [f"{algorithm}/{name}" for algorithm, names in PRESETS.items() for name in names]
+    known = [f"{algorithm}/{name}" for (algorithm, _), group in PRESETS.items() for name in group]
     chosen = known if arguments.presets == ("all",) else arguments.presets
     for name in chosen:
         if name not in known:

@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     """A run of 4 iterations with a snapshot after each."""
     folder = tmp_path_factory.mktemp("average")
     files = toys.files(folder / "files", "diffusion")
-    run.train(toys.run_config(files, folder / "run", nft=True, snapshot_every=1), "python -m worldgym.train x")
+    run.train(toys.run_config(files, folder / "run", "nft", snapshot_every=1), "python -m worldgym.train x")
     return folder
 
 

@@ -10,7 +10,7 @@ import trainer_toys as toys
 from worldgym.errors import InputError
 from worldgym.judges.adversary import Adversary, realism, rivalry
 from worldgym.rng import generator
-from worldgym.train.draft import Draft, DraftConfig
+from worldgym.train.draft import Draft, DraftSettings
 
 
 class Contrast(torch.nn.Module):
@@ -30,7 +30,7 @@ def grey(value, rows=2):
 
 
 def learner(kind="diffusion", **settings):
-    return toys.learner(kind, nft=True, cls=functools.partial(toys.rivals, **settings))
+    return toys.learner(kind, cls=functools.partial(toys.rivals, **settings))
 
 
 def flat(module):
@@ -140,4 +140,4 @@ def test_its_rate_is_constant_and_its_target_is_what_the_codec_can_draw():
 )
 def test_bad_settings_are_one_sentence(settings, sentence):
     with pytest.raises(InputError, match=sentence):
-        DraftConfig(**settings)
+        DraftSettings(**settings)

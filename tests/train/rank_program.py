@@ -21,7 +21,7 @@ from worldgym.train import state  # noqa: E402
 CASES = {
     "grpo-token": ("token", False, {}),
     "grpo-split": ("token", False, {"prompt_batch": 1}),
-    "grpo-diffusion": ("diffusion", False, {"level": "clip"}),
+    "grpo-diffusion": ("diffusion", False, {"compare": "last"}),
     "nft": ("diffusion", True, {"best_of": 2, "advantage": "global"}),
     "draft": ("diffusion", True, {"cls": toys.rivals}),
 }

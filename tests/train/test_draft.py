@@ -7,7 +7,7 @@ import torch
 import trainer_toys as toys
 
 from worldgym.errors import InputError
-from worldgym.train.draft import Draft, DraftConfig, nudged
+from worldgym.train.draft import Draft, nudged
 
 SETTINGS = {"prompt_batch": 4, "group": 1, "lr": 0.01}
 
@@ -25,10 +25,10 @@ def dark(*arguments):
 
 def learner(objective=brightness, kind="diffusion", **settings):
     def make(env, policy, config, ranks):
-        return Draft(env, policy, DraftConfig(**SETTINGS | settings), ranks, objective=objective)
+        return Draft(env, policy, toys.settings_of("draft", kind, **SETTINGS | settings), ranks, objective=objective)
 
     rows = (SETTINGS | settings)["prompt_batch"] * (SETTINGS | settings)["group"]
-    return toys.learner(kind, nft=True, cls=make, prompt_batch=rows // 2, group=2)  # an environment of as many rows
+    return toys.learner(kind, cls=make, prompt_batch=rows // 2, group=2)  # an environment of as many rows
 
 
 def test_nudged_has_the_values_of_the_clip_and_the_gradient_of_its_steps():
@@ -139,7 +139,7 @@ def test_the_codec_learns_nothing():
 
 
 def test_bad_use_is_one_sentence():
-    with pytest.raises(InputError, match="--level must be sample, not clip"):
-        learner(level="clip")
+    with pytest.raises(InputError, match="--compare is a setting of grpo"):
+        learner(compare="last")
     with pytest.raises(InputError, match="--group must be above 0"):
-        DraftConfig(group=0)
+        toys.settings_of("draft", group=0)

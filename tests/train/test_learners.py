@@ -22,10 +22,10 @@ def rise(learner, iterations):
     ("kind", "settings"),
     [
         ("token", {}),
-        ("token", {"credit": "frame", "advantage": "leave-one-out"}),
-        ("token", {"level": "clip", "curriculum": "cycle"}),
-        ("diffusion", {"lr": 0.003, "logprob": "mean", "step_share": 0.7}),
-        ("diffusion", {"lr": 0.003, "credit": "frame"}),
+        ("token", {"frame_discount": 0.0, "advantage": "leave-one-out"}),
+        ("token", {"compare": "cycle"}),
+        ("diffusion", {"lr": 0.003, "step_share": 0.7}),
+        ("diffusion", {"lr": 0.003, "frame_discount": 0.0}),
     ],
 )
 def test_grpo_raises_the_reward(kind, settings):
@@ -38,55 +38,26 @@ def test_grpo_raises_the_reward(kind, settings):
     [
         {"early": 0.5},
         {},
-        {"level": "clip", "curriculum": "cycle", "best_of": 6},
+        {"compare": "cycle", "best_of": 6},
         {"old": "detached", "best_of": 6, "minibatches": 2},
-        {"guidance": 1.0},
     ],
 )
 def test_nft_raises_the_reward(settings):
     assert rise(toys.learner("diffusion", nft=True, group=12, lr=0.003, advantage="global", **settings), 14) > 0.8
 
 
-@pytest.mark.parametrize("level", ["sample", "clip"])
-def test_members_are_guided_from_nothing_to_the_full_weight(level):
-    """The first of a group is as without guidance, the others are not; the last is as if all had the full weight."""
-    settings = {"level": level, "group": 3}
-    played = []
-    for guidance in (0.0, 2.0):
-        learner = toys.learner("diffusion", nft=True, guidance=guidance, **settings)
-        plays = learner.play
-        learner.play = lambda *asked, plays=plays: played.append(plays(*asked)) or played[-1]
-        learner.iterate(0)
-    played = [rollout.trajectory.latents for rollout in played]
-    same = [torch.allclose(*rows) for rows in zip(*played, strict=True)]
-    assert same == [True, False, False] * 2
-    learner = toys.learner("diffusion", nft=True, **settings)
-    agent = learner.policy.agent
-    learner.policy.agent = lambda *arguments: _guided(agent(*arguments), 2.0)
-    full = play(learner.env, learner.policy, learner.plan(0)).trajectory.latents
-    if level == "sample":  # at level "clip" the frames before the fork would be guided, too
-        torch.testing.assert_close(full[2::3], played[1][2::3])
-    with pytest.raises(InputError, match="--guidance is -1"):
-        toys.learner("diffusion", nft=True, guidance=-1)
-
-
-def _guided(agent, weight):
-    agent.guidance = weight
-    return agent
-
-
 def test_frame_credit_refuses_a_reward_without_values_per_frame():
-    learner = toys.learner("token", credit="frame")
+    learner = toys.learner("token", frame_discount=0.0)
     learner.weights = {**learner.weights, "looks": 1.0}
-    with pytest.raises(InputError, match="'looks' gives one number per clip.*--credit clip"):
+    with pytest.raises(InputError, match="'looks' gives one number per clip.*--frame-discount None"):
         learner.iterate(0)
 
 
 @pytest.mark.parametrize("kind", ["token", "diffusion"])
-@pytest.mark.parametrize("level", ["sample", "clip"])
-def test_first_ratio_is_one_for_any_micro_batch(kind, level):
+@pytest.mark.parametrize("compare", ["videos", "last"])
+def test_first_ratio_is_one_for_any_micro_batch(kind, compare):
     for micro in (1, 3, 8):
-        logs = toys.learner(kind, level=level, micro=micro).iterate(0)
+        logs = toys.learner(kind, compare=compare, micro=micro).iterate(0)
         assert logs["ratio_off"] < 1e-4 and logs["clip_share"] == 0
 
 
@@ -107,13 +78,13 @@ def test_strong_divergence_penalty_keeps_the_policy_near_the_base():
 
 
 @pytest.mark.parametrize("kind", ["token", "diffusion"])
-@pytest.mark.parametrize("level", ["sample", "clip"])
-def test_groups_split_over_processes_play_the_same_rollouts(kind, level):
+@pytest.mark.parametrize("compare", ["videos", "last"])
+def test_groups_split_over_processes_play_the_same_rollouts(kind, compare):
     """One prompt slot whose 4 members lie on 2 processes, against one process: same noise, same rewards."""
-    whole = toys.learner(kind, prompt_batch=1, level=level)
+    whole = toys.learner(kind, prompt_batch=1, compare=compare)
     alone = play(whole.env, whole.policy, whole.plan(0))
     for rank in range(2):
-        part = toys.learner(kind, prompt_batch=1, level=level, ranks=OneOf(rank, 2))
+        part = toys.learner(kind, prompt_batch=1, compare=compare, ranks=OneOf(rank, 2))
         assert part.layout.splits_groups
         mine = play(part.env, part.policy, part.plan(0))
         rows = part.layout.rows
@@ -122,14 +93,14 @@ def test_groups_split_over_processes_play_the_same_rollouts(kind, level):
 
 
 def test_clip_level_shares_the_prefix_and_differs_in_the_clip():
-    learner = toys.learner("token", level="clip", curriculum="last")
+    learner = toys.learner("token", compare="last")
     codes = play(learner.env, learner.policy, learner.plan(0)).trajectory.codes.unflatten(0, (2, 4))
     assert torch.equal(codes[:, :, :-1], codes[:, :1, :-1].expand_as(codes[:, :, :-1]))
     assert not torch.equal(codes[:, :, -1], codes[:, :1, -1].expand_as(codes[:, :, -1]))
 
 
 def test_cycle_trains_one_clip_after_the_other():
-    learner = toys.learner("token", level="clip", curriculum="cycle")
+    learner = toys.learner("token", compare="cycle")
     for iteration, clip in enumerate((0, 1, 0)):
         rollout = play(learner.env, learner.policy, learner.plan(iteration))
         assert rollout.clips == range(clip, clip + 1)
@@ -138,13 +109,13 @@ def test_cycle_trains_one_clip_after_the_other():
 
 
 def test_a_span_of_clips_is_trained_together():
-    learner = toys.learner("diffusion", nft=True, level="clip", span=2)
+    learner = toys.learner("diffusion", nft=True, compare="last", span=2)
     rollout = play(learner.env, learner.policy, learner.plan(0))
     assert rollout.clips == range(0, 2) and learner.levels(rollout, 0).tolist()[0] == [0, 1, 2, 3, 4, 5]
     torch.testing.assert_close(rollout.terms["bright"], rollout.frames["bright"].mean(1))
     assert rollout.frames["bright"].shape == (8, 2)
     with pytest.raises(InputError, match="--span is 3, but an episode has 2 clips"):
-        toys.learner("token", span=3).iterate(0)
+        toys.learner("diffusion", nft=True, compare="last", span=3).iterate(0)
 
 
 def test_layout_puts_values_of_split_groups_in_order():
@@ -181,9 +152,9 @@ def test_a_gradient_that_is_no_number_stops_before_anything_moves():
     assert torch.equal(toys.weights(learner.policy), before)
 
 
-def test_nft_refuses_token_models():
-    with pytest.raises(InputError, match="use grpo"):
-        toys.learner("token", nft=True)
+def test_settings_of_another_kind_of_model_are_refused():
+    with pytest.raises(InputError, match="nft cannot train a token model"):
+        toys.Nft(None, toys.Policy(toys.world("token")), toys.settings_of("nft", "diffusion"))
 
 
 class OneOf(Ranks):

@@ -15,9 +15,10 @@ from worldgym.models.token.agent import TokenAgent
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import IDMReward
 from worldgym.rng import RowNoise
-from worldgym.train.grpo import Grpo, GrpoConfig
+from worldgym.train.config import replaced
+from worldgym.train.grpo import Grpo
 from worldgym.train.policy import Policy
-from worldgym.train.presets import preset
+from worldgym.train.presets import PRESETS
 
 FRAMES = 3
 
@@ -60,14 +61,13 @@ def test_a_folder_of_recordings_prompts_an_environment(tmp_path):
 
 def test_one_iteration_of_rlirs_preset():
     """Preset as it stands, but for the number of rollouts; every weight but the action rows of the head moves."""
-    fields = {name: value for name, value in preset("grpo", "rlir-token").items() if name not in ("model", "reward")}
-    config = GrpoConfig(**{**fields, "prompt_batch": 2, "group": 3})
-    assert (config.lr, config.clip_low, config.clip_high, config.top_p, config.kl) == (3e-5, 0.2, 0.2, 0.8, 0.0)
+    config = replaced(PRESETS["grpo", "token"]["rlir-token"], prompt_batch=2, group=3)
+    assert (config.optimisation.lr, config.algorithm.clip, config.rollout.top_p, config.algorithm.kl) == (3e-5, 0.2, 0.8, 0.0)
     model = toys.random_model()
     before = copy.deepcopy(model.state_dict())
     world = WorldModel("toy", "token", model, toys.random_codec())
-    rewarded = IDMReward(env(config.rows), judge=vpt_toys.judge())
-    logs = Grpo(rewarded, Policy(world, top_p=config.top_p), config).iterate(0)
+    rewarded = IDMReward(env(config.rollout.rows), judge=vpt_toys.judge())
+    logs = Grpo(rewarded, Policy(world, top_p=config.rollout.top_p), config).iterate(0)
     assert 0 < logs["reward"] < 1
     moved = {name: not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items()}
     assert all(moved.values()), [name for name, yes in moved.items() if not yes]

@@ -21,8 +21,9 @@ from worldgym.models.token.token_model import TokenConfig, TokenModel
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward, advantages
 from worldgym.train import kl, surrogate
-from worldgym.train.grpo import Grpo, GrpoConfig
+from worldgym.train.grpo import Grpo, TokenGrpo
 from worldgym.train.policy import Policy
+from worldgym.train.settings import Optimisation, Settings, TokenRollout
 from worldgym.types import Prompts
 
 SIGNS = [1.0, -1.0]
@@ -79,9 +80,13 @@ def test_two_codes_end_at_the_tilted_odds(sign):
     env.reset(seed=0, options={"prompts": [0], "group_size": 128})
     codes, actions = env.trajectory().codes[:1].repeat(1, 2, 1), env.actions[:1]
     before = odds(copy.deepcopy(world.model), codes, actions)
-    estimates = {"advantage": "leave-one-out", "kl": beta, "kl_kind": "k2"}  # unbiased, so that the optimum is the formula's
-    config = GrpoConfig(prompt_batch=1, group=128, micro=128, lr=0.02, grad_clip=100.0, **estimates)
-    learner, seen = Grpo(White(env, weight=sign), Policy(world), config), []
+    settings = Settings(
+        rollout=TokenRollout(prompt_batch=1, group=128),
+        algorithm=TokenGrpo(advantage="leave-one-out", kl=beta),
+        optimisation=Optimisation(micro=128, lr=0.02, grad_clip=100.0),
+    )
+    learner, seen = Grpo(White(env, weight=sign), Policy(world), settings), []
+    learner.kl_kind = "k2"  # unbiased as the advantage is, so that the optimum is the formula's
     for iteration in range(100):
         learner.iterate(iteration, rate=min(1.0, 2 - iteration / 50))
         seen.append(odds(world.model, codes, actions))

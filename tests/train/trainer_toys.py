@@ -21,12 +21,13 @@ from worldgym.models.files import checkpoint
 from worldgym.models.world_model import WorldModel
 from worldgym.rewards import Reward
 from worldgym.runs.ranks import whole
-from worldgym.train.config import GrpoRun, NftRun, TrainRunConfig
-from worldgym.train.draft import Draft, DraftConfig
-from worldgym.train.grpo import Grpo, GrpoConfig
+from worldgym.train.config import ALGORITHMS, ROLLOUTS, TrainRun, replaced
+from worldgym.train.draft import Draft
+from worldgym.train.grpo import Grpo
 from worldgym.train.learner import Learner, rows_needed
-from worldgym.train.nft import Nft, NftConfig
+from worldgym.train.nft import Nft
 from worldgym.train.policy import Policy, QuietEnd
+from worldgym.train.settings import Run, Settings
 
 FRAMES = 3
 
@@ -55,10 +56,14 @@ def world(kind: str) -> WorldModel:
     return WorldModel("toy", kind, copy.deepcopy(env_toys.diffusion_model()), env_toys.latent_codec())
 
 
+def settings_of(algorithm: str = "grpo", kind: str = "token", **fields) -> Settings:
+    """Settings of a learner, each field by its own name."""
+    return replaced(Settings(rollout=ROLLOUTS[kind](), algorithm=ALGORITHMS[algorithm][kind]()), **fields)
+
+
 def learner(kind: str = "token", nft: bool = False, reward=Bright, ranks=None, cls=None, **settings) -> Learner:
     """A learner of 2 prompts x 4 rollouts x 2 new frames; `settings` of its config."""
-    settings = {"prompt_batch": 2, "group": 4, "lr": 0.01} | settings
-    config = (NftConfig if nft else GrpoConfig)(**settings)
+    config = settings_of("nft" if nft else "grpo", kind, **{"prompt_batch": 2, "group": 4, "lr": 0.01} | settings)
     rows = rows_needed(config, ranks.rank if ranks else 0, ranks.world if ranks else 1)
     make = env_toys.token_env if kind == "token" else env_toys.denoise_env
     env = reward(make(rows, frames=FRAMES, prompts=env_toys.prompts(frames=FRAMES)), due="clip")
@@ -74,8 +79,10 @@ def unrewarded(pictures, actions, truth, given, seeds):
 
 def rivals(env, policy, config, ranks, **settings) -> Draft:
     """Reward gradients from an adversary alone, with some of another algorithm's settings."""
-    same = {name: getattr(config, name) for name in ("prompt_batch", "group", "micro", "lr", "grad_clip")}
-    return Draft(env, policy, DraftConfig(**{**same, "adversary": 1.0, **settings}), ranks, objective=unrewarded)
+    same = {"prompt_batch": config.rollout.prompt_batch, "group": config.rollout.group}
+    same |= {name: getattr(config.optimisation, name) for name in ("micro", "lr", "grad_clip")}
+    own = settings_of("draft", policy.kind, **{**same, "adversary": 1.0, **settings})
+    return Draft(env, policy, own, ranks, objective=unrewarded)
 
 
 def files(folder: Path, kind: str = "token") -> Path:
@@ -90,12 +97,20 @@ def files(folder: Path, kind: str = "token") -> Path:
     return folder
 
 
-def run_config(folder: Path, out: Path, nft: bool = False, cls: type | None = None, **settings) -> TrainRunConfig:
-    """Settings of a run on `files(folder)`."""
-    small = {"prompt_batch": 2, "group": 4, "frames": FRAMES, "prompt_count": 8, "denoise_steps": 3, "lr": 0.01}
-    where = {"model": str(folder / "model.safetensors"), "prompts": str(folder / "store"), "out": out, "device": "cpu"}
-    cls = cls or (NftRun if nft else GrpoRun)
-    return cls(**{**small, **where, "reward": ("pixel",), "iterations": 4, "threads": 1, **settings})
+def run_config(folder: Path, out: Path, algorithm: str = "grpo", resume: bool = False, **settings) -> TrainRun:
+    """Settings of a run on `files(folder)`, each field by its own name."""
+    model = folder / "model.safetensors"
+    kind = checkpoint.read(model)[1] if model.exists() else "token"
+    small = {"prompt_batch": 2, "group": 4, "frames": FRAMES, "prompt_count": 8, "lr": 0.01}
+    small |= {"denoise_steps": 3} if kind == "diffusion" else {}
+    where = {"model": str(model), "prompts": str(folder / "store"), "device": "cpu"}
+    start = TrainRun(
+        rollout=ROLLOUTS[kind](),
+        algorithm=ALGORITHMS[algorithm][kind](),
+        run=Run(out=out, iterations=4, threads=1),
+        resume=resume,
+    )
+    return replaced(start, **{**small, **where, "reward": ("pixel",), **settings})
 
 
 def flat_gradient(module: torch.nn.Module) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Direct fine-tuning on differentiable rewards: a judge's own gradient in the place of comparisons.
 
-- `DraftConfig`: its settings. `Draft`: `learn` is the whole way, from prompts to optimizer steps (`update.py`).
+- `TokenDraft`, `DiffusionDraft`: its settings. `Draft`: `learn` is the whole way, from prompts to optimizer steps
+  (`update.py`).
 - `nudged`: clips that react to the velocities of some steps.
 
 GRPO and NFT learn from numbers alone. Where the judge is a network, its gradient says at once which way every pixel should
@@ -42,17 +43,15 @@ from worldgym.train.learner import Learner
 from worldgym.train.policy import Policy, rows_of, steps_per_clip
 from worldgym.train.rollout import Rollout
 from worldgym.train.selection import step_count, step_subset
-from worldgym.train.settings import LoopConfig
+from worldgym.train.settings import Algorithm, Settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftConfig(LoopConfig):
+class DraftSettings(Algorithm):
     """Direct fine-tuning of a world model on differentiable rewards (DRaFT, arXiv 2309.17400)."""
 
     least_group: ClassVar[int] = 1  # nothing is compared
 
-    kl: float = 0.0
-    """Weight of the divergence from the base model: |v - v_base|^2, or KL per code (token)."""
     views: bool = True
     """Judges look through the augmentations of their own training, drawn anew every time."""
     adversary: float = 0.0
@@ -66,6 +65,27 @@ class DraftConfig(LoopConfig):
             raise InputError(f"--adversary is {self.adversary}, but it must be a number of at least 0")
         if not 0 < self.adversary_lr < float("inf"):
             raise InputError(f"--adversary-lr must be above 0, not {self.adversary_lr}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenDraft(DraftSettings):
+    """Draft of a token model: all codes learn, and the divergence is the KL per code."""
+
+    kind: ClassVar[str] = "token"
+    place: ClassVar[str] = "draft of token models"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffusionDraft(DraftSettings):
+    """Draft of a diffusion model; the divergence is |v - v_base|^2."""
+
+    kind: ClassVar[str] = "diffusion"
+    place: ClassVar[str] = "draft of diffusion models"
+
+    step_share: float = 1.0
+    """Share of the denoising steps that learn, drawn anew in every iteration."""
+    early: float = 1.0
+    """Share of the denoising steps, noisiest first, among which they are drawn: what moves is decided there."""
 
 
 class PictureScore(Protocol):
@@ -82,42 +102,40 @@ class Draft(Learner):
     """Reward gradients on whole videos of a token or a diffusion world model.
 
     Args:
-        env, policy, config, ranks, weights: as in `Learner`.
+        env, policy, settings, ranks, weights: as in `Learner`.
         objective: what is to grow.
     """
 
-    config: DraftConfig
+    algorithm: DraftSettings
 
     def __init__(
         self,
         env: Any,
         policy: Policy,
-        config: DraftConfig,
+        settings: Settings,
         ranks: Ranks | None = None,
         weights: Mapping[str, float] | None = None,
         *,
         objective: PictureScore,
     ):
-        super().__init__(env, policy, config, ranks, weights)
-        if config.level != "sample":
-            raise InputError(f"draft learns from whole videos: --level must be sample, not {config.level}")
+        super().__init__(env, policy, settings, ranks, weights)
         self.objective = objective
         self.codec = env.unwrapped.codec.requires_grad_(False)
         self.adversary: Adversary | None = None
-        if config.adversary:
-            self.adversary = Adversary(config.seed).to(self.ranks.device)
-            self.update.add("adversary", self.adversary, config.adversary_lr, betas=(0.0, 0.99))
+        if self.algorithm.adversary:
+            self.adversary = Adversary(self.seed).to(self.ranks.device)
+            self.update.add("adversary", self.adversary, self.algorithm.adversary_lr, betas=(0.0, 0.99))
 
     def learn(self, iteration: int, share: float) -> dict[str, float]:
         """From prompts to optimizer steps."""
-        config, core = self.config, self.env.unwrapped
+        core = self.env.unwrapped
         rollout = self.play(iteration, share)
         rewards = self.rewards(rollout, iteration)  # for the log: what is followed is `objective`
         given, truth = core.video()[:, : core.prefix], core.truth()
         levels = self.levels(rollout, iteration)
 
         def loss(rows: list[int], epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-            seeds = [torch_seed(config.seed, "views", iteration, epoch, self.layout.rows[row]) for row in rows]
+            seeds = [torch_seed(self.seed, "views", iteration, epoch, self.layout.rows[row]) for row in rows]
             return self.loss(rollout, rows, levels[rows], given[rows], truth[rows], seeds)
 
         return {**rewards.logs(), **self.update(len(truth), iteration, loss)}
@@ -145,10 +163,10 @@ class Draft(Learner):
             shown, true = (x[:, given.shape[1] - 1 :] for x in (as_shown(pictures), self.best_possible(given, truth)))
             likeness = realism(self.adversary, shown, true).mean()
             rival, told = rivalry(self.adversary, shown, true, seeds)
-            loss = loss - self.config.adversary * likeness + rival  # each has its own weights' gradient
+            loss = loss - self.algorithm.adversary * likeness + rival  # each has its own weights' gradient
             logs |= {"smooth/realism": likeness.detach(), "adversary": rival.detach(), "adversary_told": told}
         if away is not None:
-            loss, logs["kl"] = loss + self.config.kl * away, away.detach()
+            loss, logs["kl"] = loss + self.algorithm.kl * away, away.detach()
         return loss * len(rows), {**logs, "loss": loss.detach()}
 
     def best_possible(self, given: Tensor, truth: Tensor) -> Tensor:
@@ -168,12 +186,12 @@ class Draft(Learner):
                 base = self.reference(trajectory, **asked)
             away = kl.velocity(v, base, lead=2).mean()
         change = noisy.new_tensor(np.diff(trajectory.sigmas))[level]
-        x0 = nudged(trajectory.path[:, :, -1], v, change, step_count(self.config.early, count))
+        x0 = nudged(trajectory.path[:, :, -1], v, change, step_count(self.algorithm.early, count))
         return self.codec.pictures(x0.flatten(1, 2)), away
 
     def of_codes(self, trajectory: TokenTrajectory, steps: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """The pictures of a token model that react to its logits, (b, F, H, W, 3), and KL(policy | base) per code."""
-        codes, config = trajectory.codes[:, trajectory.prefix :], self.config
+        codes, drawing = trajectory.codes[:, trajectory.prefix :], self.settings.rollout
         logits, away = self.update.scorer(trajectory, logits=True), None
         if self.reference is not None:
             with torch.no_grad():
@@ -181,16 +199,16 @@ class Draft(Learner):
             now = logits.log_softmax(-1)
             away = (now.exp() * (now - base)).sum(-1).mean()
         table = self.codec.values(torch.arange(self.codec.codes, device=codes.device))
-        mean = expected(logits, table, config.top_p, config.temperature)
+        mean = expected(logits, table, drawing.top_p, drawing.temperature)
         return self.codec.pictures(table[codes] + (mean - mean.detach())), away
 
     def levels(self, rollout: Rollout, iteration: int) -> np.ndarray:
         """(b, S) step numbers of each local row; a row's own subset, whoever plays it."""
-        config, count = self.config, steps_per_clip(rollout.trajectory)
+        count, settings = steps_per_clip(rollout.trajectory), self.algorithm
         if self.policy.kind == "token":
             return np.zeros((len(self.layout.rows), 0), np.int64)
-        random = generator(config.seed, "levels", iteration)
-        drawn = step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
+        random, rows = generator(self.seed, "levels", iteration), self.settings.rollout.rows
+        drawn = step_subset(rows, count, len(rollout.clips), settings.step_share, random, early=settings.early)
         return drawn[self.layout.rows]
 
 

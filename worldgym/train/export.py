@@ -10,34 +10,34 @@ from worldgym.files import sha256, write_json
 from worldgym.models.files import checkpoint
 from worldgym.runs.card import facts, portable
 from worldgym.runs.memory import merged
-from worldgym.train.config import TrainRunConfig
+from worldgym.train.config import TrainRun
 from worldgym.train.state import Progress
 from worldgym.train.update import Update
 
 OWN = ("kind", "config", "format")  # of a model file; the rest tells where it comes from
 
 
-def write_model(path: Path, config: TrainRunConfig, update: Update, progress: Progress, command: str) -> Path:
+def write_model(path: Path, config: TrainRun, update: Update, progress: Progress, command: str) -> Path:
     """Write the weights to `path`, with codec and origin of the model that training started from, and the card beside."""
-    base = zoo.locate(config.model)
+    base = zoo.locate(config.task.model)
     kind, metadata = zoo.origin(base)
-    origin = {name: value for name, value in metadata.items() if name not in OWN} | {"post_training": config.algorithm}
+    origin = {name: value for name, value in metadata.items() if name not in OWN} | {"post_training": config.name}
     module = update.best_weights()
     tensors = merged(module)
     path.with_suffix(".json").unlink(missing_ok=True)  # a card never lies beside weights it was not written for
     checkpoint.save(path, module, kind, origin, tensors=tensors)
     card = {
-        "name": f"{config.algorithm} of {portable(config.model)}",
+        "name": f"{config.name} of {portable(config.task.model)}",
         "kind": kind,
         **facts(module, command, progress.seconds),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
-        "base": portable(config.model),
+        "base": portable(config.task.model),
         "base_sha256": sha256(base),
         "iterations": progress.iteration,
         "updates": update.updates,
         "steps": update.updates,
-        "scores": rewards_of(config.out / "log.jsonl"),
-        "settings": {**config.fixed(), "model": portable(config.model)},
+        "scores": rewards_of(config.run.out / "log.jsonl"),
+        "settings": {**config.fixed(), "model": portable(config.task.model)},
         "sha256": sha256(path),
     }
     write_json(path.with_suffix(".json"), {**card, **origin})

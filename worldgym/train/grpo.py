@@ -1,12 +1,13 @@
 """GRPO of a world model (arXiv 2402.03300; RLIR, arXiv 2509.23958): play, compare inside groups, raise what was better.
 
-- `GrpoConfig`: its settings. `Grpo`: `learn` is the whole way, from prompts to optimizer steps (`update.py`).
+- `TokenGrpo`, `DiffusionGrpo`: its settings. `Grpo`: `learn` is the whole way, from prompts to optimizer steps
+  (`update.py`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,35 +20,59 @@ from worldgym.train.learner import Learner, Rewards
 from worldgym.train.policy import clip_count, rows_of, steps_per_clip
 from worldgym.train.rollout import Rollout
 from worldgym.train.selection import step_subset
-from worldgym.train.settings import LoopConfig
+from worldgym.train.settings import Algorithm
+
+ADVANTAGE_CLIP = 5.0  # of all papers that say one for GRPO
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GrpoConfig(LoopConfig):
+class GrpoSettings(Algorithm):
     """Group-relative policy optimisation (arXiv 2402.03300) of a world model."""
 
-    credit: Literal["clip", "frame"] = "clip"
-    """clip: one advantage for all steps of a rollout; frame: each frame's steps get that frame's own rewards."""
-    discount: float = 0.0
-    """With credit "frame": what a later frame's reward counts for an earlier frame."""
-    clip_low: float = 0.2
-    """The ratio is clipped below 1 - clip_low."""
-    clip_high: float = 0.2
-    """The ratio is clipped above 1 + clip_high."""
-    logprob: Literal["sum", "mean"] = "sum"
-    """Reduction of a step's log-prob over its dimensions; published diffusion code takes the mean."""
-    old: Literal["acted", "recomputed"] = "acted"
-    """Old log-probs: those of the steps as they were taken; or recomputed, for half precision on a GPU."""
-    kl: float = 0.0
-    """Weight of the divergence from the base model; 0 needs no second model."""
-    kl_kind: Literal["k1", "k2", "k3"] = "k3"
-    """Estimator of the divergence."""
+    compare: Literal["videos", "last", "cycle", "grow"] = "videos"
+    """Members of a group: whole videos; or candidates for one clip behind a shared prefix, through env.fork: the last clip;
+    1, 2, … N in turn ("min2max" of WorldCompass); or later and later over the run."""
+    frame_discount: float | None = None
+    """None: one advantage for all steps of a rollout. A number: each frame's steps get that frame's own reward, and this
+    share of what each later frame earns."""
+    clip: float = 0.2
+    """The ratio is clipped outside [1 - clip, 1 + clip]."""
+    advantage: Literal["group", "global", "leave-one-out"] = "group"
+    """A reward against its group: divided by the group's standard deviation, by that of all rows, or not at all."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.clip > 0:
+            raise InputError(f"--clip must be above 0, not {self.clip}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenGrpo(GrpoSettings):
+    """GRPO of a token model: a step's log-prob is that of its code."""
+
+    kind: ClassVar[str] = "token"
+    place: ClassVar[str] = "grpo of token models"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffusionGrpo(GrpoSettings):
+    """GRPO of a diffusion model: a step's log-prob is the mean over its dimensions, as in published code."""
+
+    kind: ClassVar[str] = "diffusion"
+    place: ClassVar[str] = "grpo of diffusion models"
+
     noise: Literal["flow-grpo", "dance-grpo", "rlir", "cps"] = "flow-grpo"
-    """How steps are made stochastic (diffusion), see `worldgym.models.diffusion.noise_kernels`."""
+    """How steps are made stochastic, see `worldgym.models.diffusion.noise_kernels`."""
     noise_level: float | None = None
     """Of the noise; the named paper's when left out."""
     last_noise: bool = True
-    """Whether the last step of a clip adds noise, too; without, it is not trained and frames stay clean (diffusion)."""
+    """Whether the last step of a clip adds noise, too; without, it is not trained and frames stay clean."""
+    same_noise: bool = False
+    """A group of whole videos starts from the same noise."""
+    step_share: float = 1.0
+    """Share of the denoising steps that learn, drawn anew in every iteration."""
+    early: float = 1.0
+    """Share of the denoising steps, noisiest first, among which they are drawn: what moves is decided there."""
 
 
 class Grpo(Learner):
@@ -55,13 +80,18 @@ class Grpo(Learner):
 
     Action tokens are given and have no log-prob, so they never enter the loss.
 
+    Attributes:
+        kl_kind: estimator of the divergence from the base model.
+
     Example:
-        >>> learner = Grpo(env, Policy(world), GrpoConfig(prompt_batch=4, group=8))     # doctest: +SKIP
+        >>> settings = Settings(rollout=TokenRollout(prompt_batch=4, group=8), algorithm=TokenGrpo())  # doctest: +SKIP
+        >>> learner = Grpo(env, Policy(world), settings)                                # doctest: +SKIP
         >>> for iteration in range(100):                                                # doctest: +SKIP
         ...     print(learner.iterate(iteration)["reward"])
     """
 
-    config: GrpoConfig
+    algorithm: GrpoSettings
+    kl_kind = "k3"
 
     def learn(self, iteration: int, share: float) -> dict[str, float]:
         """From prompts to optimizer steps."""
@@ -80,11 +110,11 @@ class Grpo(Learner):
 
     @torch.no_grad()
     def old(self, rollout: Rollout, steps: list[int], columns: list[int]) -> Tensor:
-        """(b, S) logprob_sum before the update: as the steps were taken, or computed again the way the loss does."""
-        if self.config.old == "acted":
+        """(b, S) logprob_sum before the update: as the steps were taken; in half precision computed again as in the loss."""
+        if not self.ranks.half:
             return rollout.logprob[:, columns]
         rows = range(len(rollout.logprob))
-        parts = [rows[i : i + self.config.micro] for i in range(0, len(rows), self.config.micro)]
+        parts = [rows[i : i + self.optimisation.micro] for i in range(0, len(rows), self.optimisation.micro)]
         with self.ranks.autocast():
             return torch.cat([self.policy(rows_of(rollout.trajectory, list(part)), steps) for part in parts])
 
@@ -100,14 +130,9 @@ class Grpo(Learner):
             old: (b, S) logprob_sum when the steps were taken.
             advantage: (b, S).
         """
-        config, trajectory = self.config, rows_of(rollout.trajectory, rows)
-        new = self.update.scorer(trajectory, steps)
-        if config.logprob == "sum":
-            found = surrogate.clip_sum(new, old, advantage, config.clip_low, config.clip_high)
-            scale = 1
-        else:
-            scale = self.policy.dimensions(trajectory)
-            found = surrogate.clip_mean(new, old, advantage, scale, config.clip_low, config.clip_high)
+        settings, trajectory = self.algorithm, rows_of(rollout.trajectory, rows)
+        new, scale = self.update.scorer(trajectory, steps), self.policy.dimensions(trajectory)
+        found = surrogate.clip_mean(new, old, advantage, scale, settings.clip, settings.clip)
         loss = -surrogate.average(found.objective)
         logs = {
             "ratio": found.ratio.mean(),
@@ -118,33 +143,34 @@ class Grpo(Learner):
         if self.reference is not None:
             with torch.no_grad():
                 base = self.reference(trajectory, steps)
-            away = kl.estimate(config.kl_kind, new / scale, base / scale).mean()
-            loss, logs["kl"] = loss + config.kl * away, away.detach()
+            away = kl.estimate(self.kl_kind, new / scale, base / scale).mean()
+            loss, logs["kl"] = loss + settings.kl * away, away.detach()
         return loss * len(rows), {**logs, "loss": loss.detach()}
 
     def advantage(self, rewards: Rewards) -> Tensor:
-        """(N,), or with credit "frame" (N, clips), of all rows."""
-        config = self.config
-        if config.credit == "clip":
-            return super().advantage(rewards)
+        """(N,), or with a discount over frames (N, clips), of all rows."""
+        name, group, discount = self.algorithm.advantage, rewards.group, self.algorithm.frame_discount
+        if discount is None:
+            found = advantages.advantage(name, rewards.total, group)
+            return found.clamp(-ADVANTAGE_CLIP, ADVANTAGE_CLIP)
         without = [name for name, weight in self.weights.items() if weight and name not in rewards.frames]
         if without:
             raise InputError(
-                f"the reward {without[0]!r} gives one number per clip, and credit 'frame' needs one per frame; "
-                "give --credit clip, or a reward that scores every frame"
+                f"the reward {without[0]!r} gives one number per clip, and --frame-discount needs one per frame; "
+                "give --frame-discount None, or a reward that scores every frame"
             )
         frames = sum(weight * values for weight, values in self.weighted(rewards.frames))
         clips = frames.unflatten(1, (-1, self.env.unwrapped.clip_frames)).mean(2)  # a clip's steps make all its frames
-        found = advantages.frame_credit(clips, config.group, config.advantage, config.discount)
-        return found.clamp(-config.advantage_clip, config.advantage_clip)
+        found = advantages.frame_credit(clips, group, name, discount)
+        return found.clamp(-ADVANTAGE_CLIP, ADVANTAGE_CLIP)
 
     def steps(self, rollout: Rollout, iteration: int) -> list[int]:
         """Numbers of the steps that learn."""
-        trajectory, config = rollout.trajectory, self.config
+        trajectory, settings = rollout.trajectory, self.algorithm
         usable = self.policy.trained_steps(trajectory, rollout.clips)
-        if self.policy.kind == "token" or config.step_share == config.early == 1:
+        if self.policy.kind == "token" or settings.step_share == settings.early == 1:
             return usable
-        random = generator(config.seed, "steps", iteration)
+        random = generator(self.seed, "steps", iteration)
         levels, clips = steps_per_clip(trajectory), clip_count(trajectory)
-        drawn = step_subset(1, levels, clips, config.step_share, random, self.policy.quiet_end, config.early)
+        drawn = step_subset(1, levels, clips, settings.step_share, random, self.policy.quiet_end, settings.early)
         return [int(step) for step in drawn[0] if step in set(usable)]

@@ -1,7 +1,7 @@
 """What the algorithms have in common: prompts, rollouts and rewards, from which each computes its own loss.
 
 - `Learner`: `iterate` is one iteration; an algorithm writes `learn`.
-- `Rewards`: of all rows of an iteration. `rows_needed(config)`: rows that an environment must have.
+- `Rewards`: of all rows of an iteration. `rows_needed(settings)`: rows that an environment must have.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from worldgym.errors import InputError
-from worldgym.rewards import advantages
 from worldgym.rng import torch_seed
 from worldgym.runs.ranks import Ranks
 from worldgym.train.layout import Layout
 from worldgym.train.policy import Policy
 from worldgym.train.rollout import Rollout, RolloutPlan, play
 from worldgym.train.selection import prompt_turn, target_clip
-from worldgym.train.settings import LoopConfig
+from worldgym.train.settings import Settings
 from worldgym.train.update import Update
 
 
 class Learner:
     """A policy that plays, is scored by its environment and is updated, one `iterate` at a time.
 
-    Randomness is a function of (config.seed, iteration): what `update` keeps is all that must be kept.
+    Randomness is a function of (rollout.seed, iteration): what `update` keeps is all that must be kept.
 
     Attributes:
         env: the environment in its rewards. policy: what is trained. update: how its weights move.
@@ -37,24 +36,27 @@ class Learner:
     Args:
         env: batched; `rows_needed` rows for this process.
         policy: a world model's.
-        config: the algorithm's settings.
+        settings: of rollouts, algorithm and optimisation.
         ranks: the processes; alone when left out.
-        weights: of reward terms, where they are looked at one by one (terms "each", credit "frame"); 1 each when left out.
+        weights: of reward terms, where they are looked at one by one (terms "each", --frame-discount); 1 each when left out.
     """
 
     def __init__(
         self,
         env: Any,
         policy: Policy,
-        config: LoopConfig,
+        settings: Settings,
         ranks: Ranks | None = None,
         weights: Mapping[str, float] | None = None,
     ):
-        self.env, self.policy, self.config, self.ranks = env, policy, config, ranks or Ranks()
+        if policy.kind != settings.rollout.kind:
+            raise InputError(f"{settings.algorithm.place} cannot train a {policy.kind} model")
+        self.env, self.policy, self.settings, self.ranks = env, policy, settings, ranks or Ranks()
+        self.algorithm, self.optimisation, self.seed = settings.algorithm, settings.optimisation, settings.rollout.seed
         self.weights = dict(weights or {})
-        self.layout = Layout(config.prompt_batch, config.group, self.ranks.rank, self.ranks.world)
-        self.reference = policy.frozen_copy() if config.kl else None
-        self.update = Update(policy, config, self.ranks)
+        self.layout = Layout(settings.rollout.prompt_batch, settings.rollout.group, self.ranks.rank, self.ranks.world)
+        self.reference = policy.frozen_copy() if self.algorithm.kl else None
+        self.update = Update(policy, self.optimisation, self.ranks, self.seed)
         self._seconds = {"rollout": 0.0, "reward": 0.0}  # of the last iteration's play
 
     def iterate(self, iteration: int, rate: float = 1.0, share: float = 0.0) -> dict[str, float]:
@@ -78,8 +80,8 @@ class Learner:
         spent = {name: part / seconds for name, part in self._seconds.items()}
         return {
             **logs,
-            "lr": rate * self.config.lr,
-            "clips_per_second": self.config.rows / seconds,
+            "lr": rate * self.optimisation.lr,
+            "clips_per_second": self.settings.rollout.rows / seconds,
             "seconds": seconds,
             **{f"{name}_share": part for name, part in spent.items()},
             "update_share": 1 - sum(spent.values()),
@@ -91,31 +93,30 @@ class Learner:
 
     # --- parts of an iteration ---------------------------------------------------------------------------------------------
 
-    def play(self, iteration: int, share: float, model: nn.Module | None = None, guidance: float = 0.0) -> Rollout:
+    def play(self, iteration: int, share: float, model: nn.Module | None = None) -> Rollout:
         """This process's rollouts of an iteration, by the policy's weights or those of `model`."""
         start = time.perf_counter()
         with self.ranks.autocast():
-            plan = dataclasses.replace(self.plan(iteration, share), guidance=guidance)
-            rollout = play(self.env, self.policy, plan, model)
+            rollout = play(self.env, self.policy, self.plan(iteration, share), model)
         rewarding = rollout.reward_seconds
         self._seconds = {"rollout": time.perf_counter() - start - rewarding, "reward": rewarding}
         return rollout
 
     def plan(self, iteration: int, share: float = 0.0) -> RolloutPlan:
         """What is played in an iteration."""
-        core, config = self.env.unwrapped, self.config
-        pieces, whole = core.clips // config.span, 1000
+        core, own, rollout = self.env.unwrapped, self.algorithm, self.settings.rollout
+        pieces, whole = core.clips // own.span, 1000
         if not pieces:
-            raise InputError(f"--span is {config.span}, but an episode has {core.clips} clips")
-        if config.curriculum == "grow":
+            raise InputError(f"--span is {own.span}, but an episode has {core.clips} clips")
+        if own.compare == "grow":
             piece = target_clip("grow", min(int(whole * share), whole - 1), pieces, whole)
         else:
-            piece = target_clip(config.curriculum, iteration, pieces)
-        stop = core.clips if piece == pieces - 1 else (piece + 1) * config.span
-        clips = range(stop) if config.level == "sample" else range(stop - config.span, stop)
-        prompts = prompt_turn(len(core.prompts), config.prompt_batch, config.seed, iteration)
-        seed = torch_seed(config.seed, "iteration", iteration)
-        return RolloutPlan(prompts, self.layout, seed, config.level, clips, config.same_noise)
+            piece = target_clip("last" if own.compare == "videos" else own.compare, iteration, pieces)
+        stop = core.clips if piece == pieces - 1 else (piece + 1) * own.span
+        clips = range(stop) if own.level == "sample" else range(stop - own.span, stop)
+        prompts = prompt_turn(len(core.prompts), rollout.prompt_batch, self.seed, iteration)
+        seed = torch_seed(self.seed, "iteration", iteration)
+        return RolloutPlan(prompts, self.layout, seed, own.level, clips, own.same_noise)
 
     def rewards(self, rollout: Rollout, iteration: int) -> Rewards:
         """Everybody's rewards in global order, checked."""
@@ -123,7 +124,7 @@ class Learner:
             self.everyone(rollout.reward),
             {name: self.everyone(values) for name, values in rollout.terms.items()},
             {name: self.everyone(values) for name, values in rollout.frames.items()},
-            self.config.group,
+            self.settings.rollout.group,
         )
         bad = [name for name, values in {"reward": found.total, **found.terms}.items() if not values.isfinite().all()]
         if bad:  # every process sees the same numbers and stops
@@ -132,15 +133,6 @@ class Learner:
                 "nothing was updated, the last checkpoint is good: mend the reward and go on with --resume"
             )
         return found
-
-    def advantage(self, rewards: Rewards) -> Tensor:
-        """(N,) of all rows: the summed reward, or each term on its own and then weighted, against the group; clipped."""
-        config = self.config
-        if config.terms == "each":
-            found = advantages.composed(self.weighted(rewards.terms), config.group, config.advantage)
-        else:
-            found = advantages.advantage(config.advantage, rewards.total, config.group)
-        return found.clamp(-config.advantage_clip, config.advantage_clip)
 
     def weighted(self, terms: Mapping[str, Tensor]) -> list[tuple[float, Tensor]]:
         """Terms with their weights; what weighs 0 is left out."""
@@ -164,7 +156,7 @@ class Learner:
     @property
     def rows_needed(self) -> int:
         """Rows that this process's environment must have."""
-        return rows_needed(self.config, self.ranks.rank, self.ranks.world)
+        return rows_needed(self.settings, self.ranks.rank, self.ranks.world)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -187,7 +179,7 @@ class Rewards:
         return {"reward": float(self.total.mean()), "reward_spread": float(inside), **terms}
 
 
-def rows_needed(config: LoopConfig, rank: int = 0, world: int = 1) -> int:
+def rows_needed(settings: Settings, rank: int = 0, world: int = 1) -> int:
     """Rows of the environment: one per rollout, or at level "clip" one per prompt slot."""
-    layout = Layout(config.prompt_batch, config.group, rank, world)
-    return len(layout.slots) * (len(layout.members) if config.level == "sample" else 1)
+    layout = Layout(settings.rollout.prompt_batch, settings.rollout.group, rank, world)
+    return len(layout.slots) * (len(layout.members) if settings.algorithm.level == "sample" else 1)

@@ -14,7 +14,7 @@ r in [0, 1] says how likely the clip counts as good. Good clips pull v to themse
 image, and nothing needs the sampler's log-probs: any solver may generate. At v = v_old both branches are the same number, so
 the loss does not depend on r while its gradient is proportional to 2 r - 1.
 
-- `NftConfig`: its settings. `Nft`: `learn` is the whole way, from prompts to optimizer steps (`update.py`).
+- `NftSettings`: its settings. `Nft`: `learn` is the whole way, from prompts to optimizer steps (`update.py`).
 - `nft_loss`; `old_velocity`: "ema" as in the papers, "detached" as WorldCompass was released.
 """
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,48 +31,62 @@ from torch import Tensor
 from worldgym.errors import InputError, unknown
 from worldgym.models.diffusion import flow
 from worldgym.models.diffusion.trajectory import DenoiseTrajectory
+from worldgym.rewards import advantages
 from worldgym.rewards.advantages import optimality
 from worldgym.rng import RowNoise, generator, torch_seed
 from worldgym.train import ema, kl
 from worldgym.train.layout import Layout
-from worldgym.train.learner import Learner
+from worldgym.train.learner import Learner, Rewards
 from worldgym.train.policy import rows_of, steps_per_clip
 from worldgym.train.rollout import Rollout
 from worldgym.train.selection import best_of_n, step_subset
-from worldgym.train.settings import LoopConfig
+from worldgym.train.settings import Algorithm, flag
 
 OLD = ("ema", "detached")
+OLD_DECAY = {  # of the old policy's weights, by the optimizer step
+    "worldcompass": ema.DecaySchedule(0.2, 0.01, 0.9),
+    "diffusion-nft": ema.DecaySchedule(0.0, 0.001, 0.5),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NftConfig(LoopConfig):
+class NftSettings(Algorithm):
     """Negative-aware fine-tuning of a diffusion world model (DiffusionNFT, arXiv 2509.16117; WorldCompass, 2602.09022)."""
 
+    kind: ClassVar[str] = "diffusion"
+    place: ClassVar[str] = "nft"
+
+    compare: Literal["videos", "last", "cycle", "grow"] = "videos"
+    """Members of a group: whole videos; or candidates for a clip behind a shared prefix, through env.fork: the last clip;
+    1, 2, … N in turn ("min2max" of WorldCompass); or later and later over the run."""
+    span: int = 1
+    """Clips of the model that are candidates together, and the step of "cycle" and "grow"; above 1,
+    rewards read whole videos."""
     best_of: int = 0
     """Rollouts of a group that are kept, half of them the best and half the worst; 0 keeps all."""
-    old: Literal["ema", "detached"] = "ema"
-    """The old policy: averaged weights, as in the paper; or the policy itself without gradient, as released."""
-    beta: float = 1.0
-    """How far v+ and v- lie from the old policy's velocity."""
-    old_decay: float = 0.2
-    """Decay of the old policy's weights at the first step."""
-    old_growth: float = 0.01
-    """Added to that decay at every optimizer step."""
-    old_limit: float = 0.9
-    """The largest decay of the old policy's weights."""
-    kl: float = 0.0
-    """Weight of |v - v_base|^2 (DiffusionNFT 1e-4)."""
+    old: Literal["worldcompass", "diffusion-nft", "detached"] = "worldcompass"
+    """The old policy: weights averaged as in one of the papers (`OLD_DECAY`); or the policy itself without gradient, as
+    WorldCompass was released (it acts by the first paper's average, then)."""
     loss_scale: float = 1.0
-    """Factor of the loss without that term; DiffusionNFT c / beta."""
-    guidance: float = 0.0
-    """Action guidance while playing (ours): the members of a group get weights from 0 to this, and the reward decides."""
+    """Factor of the loss without the divergence |v - v_base|^2; DiffusionNFT c / beta."""
+    advantage: Literal["group", "global", "leave-one-out"] = "group"
+    """A reward against its group: divided by the group's standard deviation, by that of all rows, or not at all."""
+    advantage_clip: float = 5.0
+    """Largest advantage: there a rollout counts as good, or as bad, for certain."""
+    terms: Literal["sum", "each"] = "sum"
+    """sum: the environment's reward is normalised; each: every term on its own, then weighted (WorldCompass)."""
+    step_share: float = 1.0
+    """Share of the denoising steps that learn, drawn anew in every iteration."""
+    early: float = 1.0
+    """Share of the denoising steps, noisiest first, among which they are drawn: what moves is decided there."""
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.guidance < float("inf"):
-            raise InputError(f"--guidance is {self.guidance}, but it must be a number of at least 0")
-        if self.best_of and not 2 <= self.best_of <= self.group:
-            raise InputError(f"--best-of is {self.best_of}, but from groups of {self.group} one can keep 2 to {self.group}")
+        for name in ("span", "advantage_clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{flag(name)} must be above 0, not {getattr(self, name)}")
+        if self.best_of and self.best_of < 2:
+            raise InputError(f"--best-of is {self.best_of}, but at least 2 must be kept; 0 keeps all")
 
 
 class Nft(Learner):
@@ -82,23 +96,21 @@ class Nft(Learner):
         old: the old policy, which acts.
     """
 
-    config: NftConfig
+    algorithm: NftSettings
 
     def __init__(self, *arguments, **more):
         super().__init__(*arguments, **more)
-        if self.policy.kind != "diffusion":
-            raise InputError("NFT trains velocities, but this is a token model; use grpo")
-        self.decay = ema.DecaySchedule(self.config.old_decay, self.config.old_growth, self.config.old_limit)
+        self.decay = OLD_DECAY.get(self.algorithm.old, OLD_DECAY["worldcompass"])
         self.old = self.update.follow("old", self.decay)
 
     def learn(self, iteration: int, share: float) -> dict[str, float]:
         """From prompts to optimizer steps."""
-        config = self.config
-        rollout = self.play(iteration, share, self.old.model, config.guidance)
+        settings = self.algorithm
+        rollout = self.play(iteration, share, self.old.model)
         rewards = self.rewards(rollout, iteration)  # of all processes
         advantage = self.advantage(rewards)
-        kept = best_of_n(advantage, config.group, config.best_of or config.group).tolist()  # global rows
-        r = self.layout.mine(optimality(advantage, config.advantage_clip))
+        kept = best_of_n(advantage, rewards.group, settings.best_of or rewards.group).tolist()  # global rows
+        r = self.layout.mine(optimality(advantage, settings.advantage_clip))
         mine, weights = self.work(kept)
         levels = self.levels(rollout, iteration)
 
@@ -122,24 +134,37 @@ class Nft(Learner):
             steps: (b, S) step numbers, whose noise levels are trained; the same clips in every row.
             names: iteration and epoch, of the noise.
         """
-        config, trajectory = self.config, rows_of(rollout.trajectory, rows)
+        settings, trajectory = self.algorithm, rows_of(rollout.trajectory, rows)
         count = steps_per_clip(trajectory)
         clips = [int(step) // count for step in steps[0]]
         sigma = trajectory.latents.new_tensor(np.asarray(trajectory.sigmas)[steps % count])
         x0 = clean_clips(trajectory, clips)
-        seeds = [torch_seed(config.seed, "again", *names, self.layout.rows[row]) for row in rows]
+        seeds = [torch_seed(self.seed, "again", *names, self.layout.rows[row]) for row in rows]
         noisy = flow.noised(x0, RowNoise(seeds, x0.device).normal(*x0.shape[1:]), sigma)
         v = self.update.scorer(trajectory, noisy=noisy, sigma=sigma, clips=clips)
-        v_old = old_velocity(config.old, v, lambda: self.old(trajectory, noisy=noisy, sigma=sigma, clips=clips))
+        v_old = old_velocity(
+            "detached" if settings.old == "detached" else "ema",
+            v,
+            lambda: self.old(trajectory, noisy=noisy, sigma=sigma, clips=clips),
+        )
         good = r[:, None].expand(sigma.shape)
-        each = config.loss_scale * nft_loss(v, v_old, x0, noisy, sigma, good, config.beta, lead=2).mean(1)
+        each = settings.loss_scale * nft_loss(v, v_old, x0, noisy, sigma, good, lead=2).mean(1)
         logs = {"optimality": r.mean(), "moved": (v.detach() - v_old).square().mean()}
         if self.reference is not None:
             with torch.no_grad():
                 base = self.reference(trajectory, noisy=noisy, sigma=sigma, clips=clips)
             away = kl.velocity(v, base, lead=2).mean(1)
-            each, logs["kl"] = each + config.kl * away, away.mean().detach()
+            each, logs["kl"] = each + settings.kl * away, away.mean().detach()
         return each, logs
+
+    def advantage(self, rewards: Rewards) -> Tensor:
+        """(N,) of all rows: the summed reward, or each term on its own and then weighted, against the group; clipped."""
+        settings = self.algorithm
+        if settings.terms == "each":
+            found = advantages.composed(self.weighted(rewards.terms), rewards.group, settings.advantage)
+        else:
+            found = advantages.advantage(settings.advantage, rewards.total, rewards.group)
+        return found.clamp(-settings.advantage_clip, settings.advantage_clip)
 
     def work(self, kept: list[int]) -> tuple[list[int], list[float]]:
         """Local rows of this process among the kept ones, padded to a length that all processes share, and their weights.
@@ -150,17 +175,17 @@ class Nft(Learner):
         mine = [local for local, row in enumerate(self.layout.rows) if row in chosen]
         ranks = [Layout(self.layout.prompts, self.layout.group, k, self.layout.world) for k in range(self.layout.world)]
         longest = max(len(chosen & set(layout.rows)) for layout in ranks)
-        longest += -longest % self.config.minibatches
+        longest += -longest % self.optimisation.minibatches
         missing = longest - len(mine)
         weight = self.layout.world * longest / len(kept)
         return mine + [0] * missing, [weight] * len(mine) + [0.0] * missing
 
     def levels(self, rollout: Rollout, iteration: int) -> np.ndarray:
         """(b, S) step numbers of each local row; a row's own subset, whoever plays it."""
-        trajectory, config = rollout.trajectory, self.config
-        random = generator(config.seed, "levels", iteration)
+        trajectory, settings, rows = rollout.trajectory, self.algorithm, self.settings.rollout.rows
+        random = generator(self.seed, "levels", iteration)
         count = steps_per_clip(trajectory)
-        drawn = step_subset(config.rows, count, len(rollout.clips), config.step_share, random, early=config.early)
+        drawn = step_subset(rows, count, len(rollout.clips), settings.step_share, random, early=settings.early)
         return drawn[self.layout.rows] + rollout.clips.start * count
 
 

@@ -30,7 +30,6 @@ class RolloutPlan:
         level: "sample" or "clip".
         clips: those that differ inside a group: all up to the last one played, or at level "clip" the last ones.
         same_noise: a group starts from the same noise.
-        guidance: of the last member of a group; those of the others rise evenly from 0 (see `DenoiseAgent`).
     """
 
     prompts: Sequence[int]
@@ -39,7 +38,6 @@ class RolloutPlan:
     level: str
     clips: range
     same_noise: bool = False
-    guidance: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,9 +80,6 @@ def play(env: Any, policy: Policy, task: RolloutPlan, model: nn.Module | None = 
         observation = _reset(env, task, [row // layout.group for row in layout.rows], layout.rows)
     else:
         env, agent, observation = _behind_prefix(env, agent, task)
-    if task.guidance:
-        members = torch.tensor([row % layout.group for row in layout.rows], device=env.unwrapped.device)
-        agent.guidance = task.guidance * members / max(layout.group - 1, 1)
     logprob, reward, infos, seconds = _finish(env, agent, RowNoise(seeds, env.unwrapped.device), observation)
     core = env.unwrapped
     generated = len(task.clips) * core.clip_frames

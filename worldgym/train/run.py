@@ -2,8 +2,8 @@
 
 - `train(config, command)`: the whole of it.
 
-Files of a run: config.json, env.json (EnvSpec), run.safetensors (everything that changes), model.safetensors and model.json
-(the result and its card), step-000050.safetensors (snapshots), log.jsonl, tensorboard/.
+Files of a run: settings.yaml, config.json, env.json (EnvSpec), run.safetensors (everything that changes), model.safetensors
+and model.json (the result and its card), step-000050.safetensors (snapshots), log.jsonl, tensorboard/.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from worldgym.runs.ranks import Ranks, ranks
 from worldgym.runs.report import Silent, TrainReport
 from worldgym.runs.signals import stop_signals
 from worldgym.train import state, wiring
-from worldgym.train.config import DraftRun, GrpoRun, TrainRunConfig
-from worldgym.train.draft import Draft
+from worldgym.train.config import TrainRun, to_yaml
+from worldgym.train.draft import Draft, DraftSettings
 from worldgym.train.export import write_model
-from worldgym.train.grpo import Grpo
+from worldgym.train.grpo import DiffusionGrpo, Grpo, GrpoSettings
 from worldgym.train.learner import Learner, rows_needed
 from worldgym.train.nft import Nft
 from worldgym.train.policy import Policy, QuietEnd
+from worldgym.train.settings import Run, Settings, TokenRollout
 
 
-def train(config: TrainRunConfig, command: str) -> Path:
+def train(config: TrainRun, command: str) -> Path:
     """Train until the budget is spent; returns the path of the finished model.
 
     Args:
@@ -50,12 +51,13 @@ def train(config: TrainRunConfig, command: str) -> Path:
             checkpoint is then intact.
         SystemExit: stopped by SIGINT or SIGTERM, after saving.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    output_folder(config.out)
-    _refuse_overwriting(config)
-    learner = build(config, ranks(pick_device(config.device), config.precision == "bf16", config.sharded))
-    path, first = config.out / "run.safetensors", learner.ranks.rank == 0
+    out = config.run.out
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    output_folder(out)
+    _refuse_overwriting(out, config.resume)
+    learner = build(config, _ranks(config.run))
+    path, first = out / "run.safetensors", learner.ranks.rank == 0
     progress = state.restore(path, learner.update, config) if path.exists() else state.Progress()
     learner.ranks.barrier()  # nobody writes before everybody has read
     if first:
@@ -69,76 +71,87 @@ def train(config: TrainRunConfig, command: str) -> Path:
             report.say(f"stopped at iteration {progress.iteration}; the same command with --resume goes on")
             raise SystemExit(128 + (stop or [signal.SIGTERM])[0])
         if first:
-            write_model(config.out / "model.safetensors", config, learner.update, progress, command)
+            write_model(out / "model.safetensors", config, learner.update, progress, command)
         learner.ranks.barrier()
-        return config.out / "model.safetensors"
+        return out / "model.safetensors"
     finally:
         report.close()
         learner.ranks.close()
 
 
-def build(config: TrainRunConfig, processes: Ranks | None = None) -> Learner:
+def build(config: TrainRun, processes: Ranks | None = None) -> Learner:
     """World model, environment and learner of a run."""
-    processes = processes or Ranks(pick_device(config.device), config.precision == "bf16")
+    processes = processes or Ranks(pick_device(config.run.device), config.run.precision == "bf16")
     device = processes.device
-    world = zoo.load(config.model, device, dtype=torch.float32)  # an optimizer's steps are lost in half precision
+    world = zoo.load(config.task.model, device, dtype=torch.float32)  # an optimizer's steps are lost in half precision
     if not isinstance(world, WorldModel):
-        raise InputError(f"{config.model!r} is no world model; name a token or a diffusion model")
+        raise InputError(f"{config.task.model!r} is no world model; name a token or a diffusion model")
     if processes.rank:  # the first one records prompts, if need be
         processes.barrier()
     prompts = wiring.prompts_for(config)
     if not processes.rank:
         processes.barrier()
     env = wiring.make_env(config, world, rows_needed(config, processes.rank, processes.world), prompts, device)
-    policy = Policy(world, _kernel(config), config.top_p, config.temperature)
-    if config.lora:
-        memory.add_adapters(policy.model, config.lora)
-    if config.checkpointing:
+    policy = make_policy(config, world)
+    if config.run.lora:
+        memory.add_adapters(policy.model, config.run.lora)
+    if config.run.checkpointing:
         memory.checkpoint_blocks(policy.model)
-    if isinstance(config, DraftRun):
-        objective = Objective(env, config.weights, config.views)
-        return Draft(env, policy, config, processes, config.weights, objective=objective)
-    return (Grpo if isinstance(config, GrpoRun) else Nft)(env, policy, config, processes, config.weights)
+    weights = config.task.weights
+    if isinstance(config.algorithm, DraftSettings):
+        objective = Objective(env, weights, config.algorithm.views)
+        return Draft(env, policy, config, processes, weights, objective=objective)
+    return (Grpo if isinstance(config.algorithm, GrpoSettings) else Nft)(env, policy, config, processes, weights)
 
 
-def _kernel(config: TrainRunConfig) -> NoiseKernel:
-    if not isinstance(config, GrpoRun):
-        return NoiseKernel("ode")
-    return (NoiseKernel if config.last_noise else QuietEnd)(config.noise, config.noise_level)
+def make_policy(settings: Settings, world: WorldModel) -> Policy:
+    """The policy that plays as the settings say."""
+    rollout, algorithm = settings.rollout, settings.algorithm
+    if isinstance(rollout, TokenRollout):
+        return Policy(world, top_p=rollout.top_p, temperature=rollout.temperature)
+    if isinstance(algorithm, DiffusionGrpo):
+        return Policy(world, (NoiseKernel if algorithm.last_noise else QuietEnd)(algorithm.noise, algorithm.noise_level))
+    return Policy(world, NoiseKernel("ode"))
+
+
+def _ranks(settings: Run) -> Ranks:
+    return ranks(pick_device(settings.device), settings.precision == "bf16", settings.sharded)
 
 
 def _loop(
-    config: TrainRunConfig, learner: Learner, progress: state.Progress, report: TrainReport, stop: list[int], command: str
+    config: TrainRun, learner: Learner, progress: state.Progress, report: TrainReport, stop: list[int], command: str
 ) -> bool:
     """Iterate until the budget is spent; True when a signal came first."""
-    budget, before, clock = config.budget, progress.seconds, time.monotonic()
+    settings, budget, before, clock = config.run, config.run.budget, progress.seconds, time.monotonic()
     saved, first = clock, learner.ranks.rank == 0
     while True:
         share = learner.ranks.first(budget.share(progress.iteration, progress.seconds))
         stopped = learner.ranks.any(bool(stop))
         if stopped or share >= 1:
             return stopped and share < 1
-        rate = schedule.learning_rate(share, config.warmup, config.final_lr)
+        rate = schedule.learning_rate(share, config.optimisation.warmup, config.optimisation.final_lr)
         logs = _guarded(learner, progress.iteration, rate, share)
         progress.iteration += 1
         progress.seconds = before + time.monotonic() - clock
         total = budget.total(progress.iteration, progress.seconds)
         report.iteration(progress.iteration, total, logs, progress.seconds)
-        if learner.ranks.any(time.monotonic() - saved >= config.save_every):
+        if learner.ranks.any(time.monotonic() - saved >= settings.save_every):
             _save(config, learner, progress)
             saved = time.monotonic()
-        if first and config.snapshot_every and progress.iteration % config.snapshot_every == 0:
-            write_model(config.out / f"step-{progress.iteration:06d}.safetensors", config, learner.update, progress, command)
+        if first and settings.snapshot_every and progress.iteration % settings.snapshot_every == 0:
+            write_model(settings.out / f"step-{progress.iteration:06d}.safetensors", config, learner.update, progress, command)
 
 
-def _save(config: TrainRunConfig, learner: Learner, progress: state.Progress) -> None:
+def _save(config: TrainRun, learner: Learner, progress: state.Progress) -> None:
     tensors = state.collect(learner.update)
     if learner.ranks.rank == 0:
-        state.save(config.out / "run.safetensors", tensors, learner.update, progress, config.fixed())
+        state.save(config.run.out / "run.safetensors", tensors, learner.update, progress, config.fixed())
 
 
-def _report(config: TrainRunConfig, progress: state.Progress) -> TrainReport:
-    return TrainReport(config.out, config.algorithm, progress.iteration, config.iterations, config.wandb, config.values())
+def _report(config: TrainRun, progress: state.Progress) -> TrainReport:
+    return TrainReport(
+        config.run.out, config.name, progress.iteration, config.run.iterations, config.run.wandb, config.values()
+    )
 
 
 def _guarded(learner: Learner, iteration: int, rate: float, share: float) -> dict[str, float]:
@@ -159,19 +172,21 @@ def _too_large(iteration: int) -> InputError:
     )
 
 
-def _refuse_overwriting(config: TrainRunConfig) -> None:
-    remove_leftovers(config.out)  # of a run that was killed while writing
-    if (config.out / "run.safetensors").exists() and not config.resume:
-        raise InputError(f"{str(config.out)!r} already holds a run; add --resume to go on with it or name another --out")
+def _refuse_overwriting(out: Path, resume: bool) -> None:
+    remove_leftovers(out)  # of a run that was killed while writing
+    if (out / "run.safetensors").exists() and not resume:
+        raise InputError(f"{str(out)!r} already holds a run; add --resume to go on with it or name another --out")
 
 
-def _describe(config: TrainRunConfig, learner: Learner, command: str) -> None:
+def _describe(config: TrainRun, learner: Learner, command: str) -> None:
     facts: dict[str, Any] = {
         "command": portable(command),
         "commit": commit(),
         "settings": config.fixed(),
         "prompts": list(learner.env.unwrapped.prompts.ids),
     }
-    write_json(config.out / "config.json", facts)
-    text = wiring.env_spec(config, zoo.load(config.model))
-    write_bytes(config.out / "env.json", (text + "\n").encode())
+    out = config.run.out
+    write_json(out / "config.json", facts)
+    write_bytes(out / "settings.yaml", to_yaml(config).encode())
+    text = wiring.env_spec(config, zoo.load(config.task.model))
+    write_bytes(out / "env.json", (text + "\n").encode())

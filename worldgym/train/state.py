@@ -17,7 +17,7 @@ from torch import Tensor
 from worldgym.errors import InputError
 from worldgym.models.files import checkpoint
 from worldgym.runs.state import compare, moments, parts, set_moments
-from worldgym.train.config import FREE, TrainRunConfig
+from worldgym.train.config import FORMAT, FREE, TrainRun
 from worldgym.train.update import Update
 
 
@@ -43,7 +43,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], update: Update, progress: Pr
     checkpoint.write_tensors(path, tensors, {"training": {**counts, "config": dict(config)}})
 
 
-def restore(path: Path, update: Update, config: TrainRunConfig) -> Progress:
+def restore(path: Path, update: Update, config: TrainRun) -> Progress:
     """Continue the run in `path`.
 
     Raises:
@@ -53,7 +53,9 @@ def restore(path: Path, update: Update, config: TrainRunConfig) -> Progress:
     if "training" not in metadata:
         raise InputError(f"{str(path)!r} holds no training state; resume from a run's folder")
     found = metadata["training"]
-    compare({**config.defaults(), **found["config"]}, config.fixed(), FREE)  # older versions knew fewer settings
+    if found["config"].get("format") != FORMAT:
+        raise InputError(f"the run in {str(path)!r} is of another version of worldgym, which this one cannot go on with")
+    compare(found["config"], config.fixed(), FREE)
     saved = parts(tensors)
     for part, module in update.modules().items():
         module.load_state_dict(saved[part])

@@ -16,7 +16,7 @@ from worldgym.rng import generator
 from worldgym.runs.ranks import Ranks
 from worldgym.train import ema
 from worldgym.train.policy import Policy
-from worldgym.train.settings import LoopConfig
+from worldgym.train.settings import Optimisation
 
 # (local rows, epoch) -> the loss summed over these rows, and numbers to watch, each a mean over them
 Loss = Callable[[list[int], int], tuple[Tensor, dict[str, Tensor]]]
@@ -33,20 +33,21 @@ class Update:
 
     Args:
         policy: what is trained.
-        config: rows per pass, minibatches, epochs, and the optimizer's own settings.
+        settings: rows per pass, minibatches, epochs, and the optimizer's own.
         ranks: the processes.
+        seed: of the order of minibatches.
     """
 
-    def __init__(self, policy: Policy, config: LoopConfig, ranks: Ranks):
-        self.policy, self.config, self.ranks = policy, config, ranks
+    def __init__(self, policy: Policy, settings: Optimisation, ranks: Ranks, seed: int = 0):
+        self.policy, self.settings, self.ranks, self.seed = policy, settings, ranks, seed
         self.averages: dict[str, Policy] = {}
         self._decays: dict[str, Callable[[int], float]] = {}
         self._beside: dict[str, nn.Module] = {}
-        if config.ema:
-            self.follow("average", lambda step: min(config.ema, (1 + step) / (10 + step)))  # a short run forgets its start
+        if settings.ema:
+            self.follow("average", lambda step: min(settings.ema, (1 + step) / (10 + step)))  # a short run forgets its start
         self.scorer = ranks.prepare(policy)
         trained = [p for p in self.scorer.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, config.lr, config.betas, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(trained, settings.lr, weight_decay=settings.weight_decay)
         self.updates = 0
 
     def follow(self, name: str, decay: Callable[[int], float]) -> Policy:
@@ -76,7 +77,7 @@ class Update:
             InputError: a gradient is not a finite number; the weights are those of before that step.
         """
         logs: dict[str, list[tuple[float, int]]] = defaultdict(list)
-        for epoch in range(self.config.epochs):
+        for epoch in range(self.settings.epochs):
             for minibatch in self.minibatches(rows, iteration, epoch):
                 total = sum(map(len, minibatch))
                 for part in minibatch:
@@ -91,19 +92,19 @@ class Update:
 
     def minibatches(self, count: int, iteration: int, epoch: int) -> Iterator[list[list[int]]]:
         """Minibatches of `count` local rows, each a list of rows per backward pass."""
-        config = self.config
+        settings = self.settings
         order = list(range(count))
-        if config.minibatches > 1:
-            order = generator(config.seed, "minibatches", iteration, epoch).permutation(count).tolist()
-        for part in map(sorted, shares(order, config.minibatches)):  # neighbours share their prompt: read it once
-            yield [part[i : i + config.micro] for i in range(0, len(part), config.micro)]
+        if settings.minibatches > 1:
+            order = generator(self.seed, "minibatches", iteration, epoch).permutation(count).tolist()
+        for part in map(sorted, shares(order, settings.minibatches)):  # neighbours share their prompt: read it once
+            yield [part[i : i + settings.micro] for i in range(0, len(part), settings.micro)]
 
     def step(self) -> float:
         """Clip the gradient, move the weights and their averages; returns the gradient's norm."""
         for module in self._beside.values():
             self.ranks.average(module)
-            nn.utils.clip_grad_norm_(module.parameters(), self.config.grad_clip)
-        norm = float(self.ranks.clip(self.scorer, self.config.grad_clip))
+            nn.utils.clip_grad_norm_(module.parameters(), self.settings.grad_clip)
+        norm = float(self.ranks.clip(self.scorer, self.settings.grad_clip))
         if not norm < float("inf"):
             self.optimizer.zero_grad(set_to_none=True)
             raise InputError(
@@ -120,7 +121,7 @@ class Update:
 
     def set_rate(self, rate: float) -> None:
         """The policy's learning rate, as a share of its peak."""
-        self.optimizer.param_groups[0]["lr"] = rate * self.config.lr
+        self.optimizer.param_groups[0]["lr"] = rate * self.settings.lr
 
     def modules(self) -> dict[str, nn.Module]:
         """Everything with weights that must be kept, by name."""

@@ -22,14 +22,14 @@ from worldgym.data.vpt import training_prompts
 from worldgym.errors import InputError, unknown
 from worldgym.models.world_model import WorldModel
 from worldgym.rng import generator
-from worldgym.train.config import TrainRunConfig
+from worldgym.train.config import TrainRun
 from worldgym.types import Prompts
 
 ENV_OF = {"token": "worldgym/DoomRooms-Token-v0", "diffusion": "worldgym/DoomRooms-Denoise-v0"}
 DATA_SEED = 7  # of prompts that are recorded for a run; world seeds from 70,000,000 on, far from those of any suite
 
 
-def make_env(config: TrainRunConfig, world: WorldModel, rows: int, prompts: Prompts, device: torch.device) -> Any:
+def make_env(config: TrainRun, world: WorldModel, rows: int, prompts: Prompts, device: torch.device) -> Any:
     """A batched environment with the rewards of `config` around it, the guards innermost."""
     chosen = _env_id(config, world)
     env = gym.make_vec(chosen, num_envs=rows, prompts=prompts, codec=world.codec, device=device, **_own(config, world))
@@ -38,11 +38,11 @@ def make_env(config: TrainRunConfig, world: WorldModel, rows: int, prompts: Prom
     return env
 
 
-def env_spec(config: TrainRunConfig, world: WorldModel) -> str:
+def env_spec(config: TrainRun, world: WorldModel) -> str:
     """The experiment's environment as the JSON of a Gymnasium EnvSpec: `gym.make(EnvSpec.from_json(text))` plays it."""
     chosen = _env_id(config, world)
     known = gym.spec(chosen)
-    kwargs = {"prompts": config.prompts, "codec": codec_name(config.model), **_own(config, world)}
+    kwargs = {"prompts": config.task.prompts, "codec": codec_name(config.task.model), **_own(config, world)}
     classes = reward_classes()
     wrappers = tuple(
         WrapperSpec(classes[name].__name__, f"{classes[name].__module__}:{classes[name].__name__}", arguments)
@@ -62,65 +62,63 @@ def reward_classes() -> dict[str, type]:
     return {cls.name: cls for cls in found if issubclass(cls, rewards.Reward) and isinstance(getattr(cls, "name", None), str)}
 
 
-def prompts_for(config: TrainRunConfig, device: str = "cpu") -> Prompts:
+def prompts_for(config: TrainRun, device: str = "cpu") -> Prompts:
     """`prompt_count` windows of training clips: from a store, a folder of Minecraft recordings, or recorded beside the run.
 
     Raises:
         InputError: the store has too few training clips, or its clips are too short.
     """
-    folder = Path(config.prompts)
+    folder = Path(config.task.prompts)
     if next(folder.glob("*.mp4"), None):
-        random = generator(config.seed, "prompts of", folder.name)
-        return training_prompts(folder, config.prompt_count, random, config.frames, config.prefix)
+        random = generator(config.rollout.seed, "prompts of", folder.name)
+        return training_prompts(folder, config.task.prompt_count, random, config.task.frames, config.task.prefix)
     if not (folder / "manifest.json").is_file():
         folder = _recorded(config)
     store = ClipStore(folder)
-    windows = max(store.frames.shape[1] // config.frames, 0)
+    windows = max(store.frames.shape[1] // config.task.frames, 0)
     train = store.split("train")
-    if windows * len(train) < config.prompt_count:
+    if windows * len(train) < config.task.prompt_count:
         raise InputError(
-            f"{str(folder)!r} gives {windows * len(train)} prompts of {config.frames} frames from training seeds, but "
-            f"--prompt-count is {config.prompt_count}; lower it or record more clips"
+            f"{str(folder)!r} gives {windows * len(train)} prompts of {config.task.frames} frames from training seeds, but "
+            f"--prompt-count is {config.task.prompt_count}; lower it or record more clips"
         )
-    random = generator(config.seed, "prompts of", store.sha256)
-    chosen = np.sort(random.permutation(windows * len(train))[: config.prompt_count])
-    clips, starts = train[chosen // windows], chosen % windows * config.frames
-    return store_prompts(store, clips, starts, config.frames, config.prefix)
+    random = generator(config.rollout.seed, "prompts of", store.sha256)
+    chosen = np.sort(random.permutation(windows * len(train))[: config.task.prompt_count])
+    clips, starts = train[chosen // windows], chosen % windows * config.task.frames
+    return store_prompts(store, clips, starts, config.task.frames, config.task.prefix)
 
 
-def _recorded(config: TrainRunConfig) -> Path:
-    clips = -(-config.prompt_count * 10 // 7)  # 8 of 10 seeds are for training, and some clips show nothing
-    folder = config.out.parent / f"prompts-{config.prompts.replace('/', '-')}-{clips}x{config.frames}"
+def _recorded(config: TrainRun) -> Path:
+    clips = -(-config.task.prompt_count * 10 // 7)  # 8 of 10 seeds are for training, and some clips show nothing
+    folder = config.run.out.parent / f"prompts-{config.task.prompts.replace('/', '-')}-{clips}x{config.task.frames}"
     if not folder.exists():
-        record(config.prompts, clips, DATA_SEED, str(folder), 1, config.frames)
+        record(config.task.prompts, clips, DATA_SEED, str(folder), 1, config.task.frames)
     return folder
 
 
-def _env_id(config: TrainRunConfig, world: WorldModel) -> str:
-    chosen = config.env or ENV_OF[world.kind]
+def _env_id(config: TrainRun, world: WorldModel) -> str:
+    chosen = config.task.env or ENV_OF[world.kind]
     if chosen not in gym.registry:
         raise unknown("environment", chosen, [name for name in gym.registry if name.startswith("worldgym/")])
     if ("Token" in chosen) != (world.kind == "token"):
-        raise InputError(f"{config.model!r} is a {world.kind} model, which plays {ENV_OF[world.kind]!r}, not {chosen!r}")
+        raise InputError(f"{config.task.model!r} is a {world.kind} model, which plays {ENV_OF[world.kind]!r}, not {chosen!r}")
     return chosen
 
 
-def _own(config: TrainRunConfig, world: WorldModel) -> dict[str, Any]:
+def _own(config: TrainRun, world: WorldModel) -> dict[str, Any]:
     """Arguments of the environment itself, JSON values."""
-    common = {"frames": config.frames, "prefix": config.prefix, "spec": world.spec.name}
+    common = {"frames": config.task.frames, "prefix": config.task.prefix, "spec": world.spec.name}
     if world.kind == "token":
-        return {**common, "schedule": config.schedule}
-    clip = {"clip_frames": world.model.config.clip, "steps": config.denoise_steps, "shift": config.shift}
+        return {**common, "schedule": config.rollout.schedule}
+    clip = {"clip_frames": world.model.config.clip, "steps": config.rollout.denoise_steps, "shift": config.rollout.shift}
     return {**common, **clip}
 
 
-def _wrappers(config: TrainRunConfig) -> list[tuple[str, dict[str, Any]]]:
+def _wrappers(config: TrainRun) -> list[tuple[str, dict[str, Any]]]:
     """Names and arguments of the rewards, innermost first."""
-    classes, options = reward_classes(), config.options
-    guard = [(rewards.Guards.name, {"due": config.due})] if config.guards else []
-    for name in config.weights:
+    classes, options, weights = reward_classes(), config.task.options, config.task.weights
+    guard = [(rewards.Guards.name, {"due": config.due})]
+    for name in weights:
         if name not in classes:
             raise unknown("reward", name, classes)
-    return guard + [
-        (name, {"weight": weight, "due": config.due, **options.get(name, {})}) for name, weight in config.weights.items()
-    ]
+    return guard + [(name, {"weight": weight, "due": config.due, **options.get(name, {})}) for name, weight in weights.items()]
