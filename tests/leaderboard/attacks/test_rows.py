@@ -105,7 +105,7 @@ def test_a_hostile_number_costs_one_line(boards, case):
 
     text, sentence = HOSTILE[case]
     path = boards / SUITE / "last-frame" / "0.json"
-    path.write_text(re.sub(r'"psnr": [0-9.]+', text, path.read_text(), count=1))
+    path.write_text(re.sub(r'"psnr": ?[0-9.]+', text, path.read_text(), count=1))
     later = read(boards, "toy--sloppy")
     later["scores"]["f1"]["value"] = 0.123
     write(boards, later)
