@@ -12,7 +12,6 @@ import dataclasses
 import importlib.metadata
 import json
 import multiprocessing
-import multiprocessing.util
 import os
 import shutil
 import threading
@@ -155,14 +154,12 @@ def _start_worker(world: str, player: str) -> None:
     global _recorder
     threadpool_limits(1)
     _recorder = open_recorder(world, player)
-    multiprocessing.util.Finalize(None, _recorder.close, exitpriority=10)  # an open engine would outlive its process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
 def _leave_with_parent() -> None:
-    """When the run is killed, end the engine and this process."""
+    """When the run is killed, end this process, and with it its engine."""
     multiprocessing.parent_process().join()
-    _recorder.close()
     os._exit(1)
 
 
