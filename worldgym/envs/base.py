@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from worldgym import actions as action_specs
 from worldgym import zoo
 from worldgym.data.prompt_source import find_prompts
+from worldgym.envs.action_grid import ActionGrid
 from worldgym.envs.forked import settle_threads
 from worldgym.envs.incoming import as_tensor
 from worldgym.envs.options import ResetOptions
@@ -162,7 +163,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The last finished frame of every row, B times (H, W, 3) uint8; None without a render mode."""
-        self._check_begun("render()")
+        self.check_begun("render()")
         if self.render_mode is None:
             return None
         return tuple(self.video()[:, -1].cpu().numpy())
@@ -216,23 +217,23 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
     @property
     def prompt_ids(self) -> tuple[str, ...]:
         """(B,) names of the rows' prompts."""
-        self._check_begun("prompt_ids")
+        self.check_begun("prompt_ids")
         return tuple(self.prompts.ids[index] for index in self._choice)
 
     @property
     def actions(self) -> Tensor:
         """(B, T-1, A) int64 on the device."""
-        self._check_begun("actions")
+        self.check_begun("actions")
         return self._rows["actions"].clone() if self.copy else self._rows["actions"]
 
     def observation(self) -> dict[str, Tensor]:
         """What the last `reset` or `step` returned; of a forked environment, where to go on."""
-        self._check_begun("observation()")
+        self.check_begun("observation()")
         return self._shown()
 
     def video(self) -> Tensor:
         """(B, F, H, W, 3) uint8 on the device: the prefix as given and all finished frames, decoded once each."""
-        self._check_begun("video()")
+        self.check_begun("video()")
         done = self.prefix + sum(frames.shape[1] for frames in self._decoded)
         if done < self.frames_done:
             played = self._played()[:, done : self.frames_done]
@@ -241,7 +242,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
 
     def truth(self) -> Tensor:
         """(B, F, H, W, 3) uint8 on the device: what truly happened, as many frames as `video` has."""
-        self._check_begun("truth()")
+        self.check_begun("truth()")
         return torch.from_numpy(self.prompts.truth[self._choice][:, : self.frames_done]).to(self.device)
 
     # --- what the two environments say themselves --------------------------------------------------------------------------
@@ -268,7 +269,8 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
     def _forked(self) -> None:
         """Called on a fork when its rows are there."""
 
-    def _check_begun(self, what: str) -> None:
+    def check_begun(self, what: str) -> None:
+        """Raise the sentence for whatever needs an episode before there is one."""
         if not self._rows:
             raise InputError(f"no episode has begun: call reset() before {what}")
 
@@ -290,7 +292,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         picture = (self.prefix, *self.prompts.prefix.shape[2:])
         return {
             "prefix": spaces.Box(0, 255, picture, np.uint8),
-            "actions": spaces.MultiDiscrete(sizes),
+            "actions": ActionGrid(sizes),
             "step": spaces.Discrete(self.steps_per_clip * self.clips + 1),
         }
 

@@ -86,7 +86,7 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
 
     def trajectory(self) -> DenoiseTrajectory:
         """The finished clips, for `DenoiseAgent.logprob`."""
-        self._check_begun("trajectory()")
+        self.check_begun("trajectory()")
         done, rows = self.frames_done, self._rows
         latents, path = rows["latents"][:, :done].clone(), rows["path"][:, : self.clip].clone()
         return DenoiseTrajectory(latents, self._rows["actions"][:, : done - 1].clone(), self.prefix, path, self.sigmas)

@@ -82,7 +82,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
 
     def trajectory(self) -> TokenTrajectory:
         """The finished frames, for `TokenAgent.logprob`."""
-        self._check_begun("trajectory()")
+        self.check_begun("trajectory()")
         done = self.frames_done
         codes = self._rows["codes"][:, :done].clone()
         return TokenTrajectory(codes, self._rows["actions"][:, : done - 1].clone(), self.prefix, self.schedule)

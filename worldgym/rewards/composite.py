@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from torch import Tensor
 
 from worldgym.errors import InputError, unknown
-from worldgym.rewards.base import recipe_with
+from worldgym.rewards.base import notes_of, recipe_with, refuse_conversion
 
 SPREADS = ("group", "global")
 
@@ -64,6 +64,7 @@ class CompositeReward(VectorWrapper):
     def __init__(self, env: VectorEnv, weights: dict[str, float], spread: str = "global", clip: float = 2.0):
         if not isinstance(env, VectorEnv):
             raise InputError("CompositeReward compares rows with each other and needs a batched environment (make_vec)")
+        refuse_conversion(env, "CompositeReward")
         super().__init__(env)
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0 or clip <= 0:
             raise InputError(
@@ -84,6 +85,11 @@ class CompositeReward(VectorWrapper):
             reward = compose(terms, self.weights, self.unwrapped.group_size, self.spread, self.limit)
             info = {**info, "advantage": reward, "optimality": optimality(reward, self.limit)}
         return observation, reward, over, cut, info
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What stands behind the terms inside, by name; see `Reward.note`."""
+        return notes_of(self.env)
 
     @property
     def spec(self) -> EnvSpec | None:
