@@ -34,7 +34,7 @@ ROOMS = [
     ("eval/display/",),
     ("eval/running/",),
     ("leaderboard/", "arena/", "record"),
-    ("registration",),
+    ("recipes", "registration"),
 ]
 DOORS = {"__init__": "registration", "models/__init__": "models/files/", "eval/__init__": "eval/running/"}
 DOORS["eval/__main__"] = "eval/running/"

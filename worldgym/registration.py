@@ -16,6 +16,8 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
+from worldgym.recipes import Recipe
+
 ENTRY_POINTS = {
     "worldgym/DoomRooms-Game-v0": "worldgym.worlds.doom:DoomWorld",
     "worldgym/DoomRooms-Token-v0": "worldgym.envs.token:TokenEnv",
@@ -31,14 +33,15 @@ def register() -> None:
     """Register every id once."""
     for name, entry_point in ENTRY_POINTS.items():
         if name not in gym.registry:
-            gym.register(name, entry_point=entry_point, vector_entry_point=VECTOR_ENTRY_POINTS.get(name))
+            gym.registry[name] = Recipe(name, entry_point, vector_entry_point=VECTOR_ENTRY_POINTS.get(name))
 
 
 def make_vec(recipe: str | EnvSpec, num_envs: int | None = None, **arguments: Any) -> VectorEnv:
     """The batched environment of an id or a recipe; rewards that the recipe names are put around it once.
 
     `gymnasium.make_vec` does the same for plain ids but refuses recipes with wrappers. What came from a single environment
-    (`gymnasium.make(…)` in rewards) is rebuilt batched, so one recipe serves both.
+    (`gymnasium.make(…)` in rewards) is rebuilt batched, so one recipe serves both. A time limit (`max_episode_steps`,
+    `gymnasium.wrappers.TimeLimit`) truncates all rows at once.
 
     Args:
         recipe: an id such as "worldgym/DoomRooms-Token-v0"; an `EnvSpec`; or its JSON, `env.spec.to_json()`.
