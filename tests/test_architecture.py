@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "worldgym"
 # From the ground up: a room imports only from rooms before it, and a module of a row from its own row.
 ROOMS = [
-    ("types", "errors", "rng", "files", "provenance", "resize", "actions/"),
+    ("types", "errors", "rng", "files", "provenance", "recipes", "resize", "actions/"),
     ("worlds/",),
     ("data/",),
     ("models/files/",),
@@ -34,7 +34,7 @@ ROOMS = [
     ("eval/display/",),
     ("eval/running/",),
     ("leaderboard/", "arena/", "record"),
-    ("recipes", "registration"),
+    ("registration",),
 ]
 DOORS = {"__init__": "registration", "models/__init__": "models/files/", "eval/__init__": "eval/running/"}
 DOORS["eval/__main__"] = "eval/running/"

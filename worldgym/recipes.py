@@ -1,4 +1,4 @@
-"""A recipe as JSON: `Recipe`, Gymnasium's `EnvSpec` that says which argument has no JSON form, and `recipe_json`.
+"""A recipe as JSON: `Recipe`, Gymnasium's `EnvSpec` that says which argument has no JSON form; `HasRecipe` for environments.
 
 What has a form, whether an argument stands alone or inside lists and dicts: None, numbers, texts, paths, ranges, devices,
 numpy's numbers, flat arrays of integers (seeds), and configs, which are frozen dataclasses of such values.
@@ -6,6 +6,7 @@ numpy's numbers, flat arrays of integers (seeds), and configs, which are frozen 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -23,6 +24,13 @@ DERIVED = ("namespace", "name", "version")  # Gymnasium makes these from the id
 class Recipe(EnvSpec):
     """The recipe of one of this library's environments."""
 
+    @classmethod
+    def of(cls, spec: EnvSpec) -> Recipe:
+        """What Gymnasium wrote down, as a recipe."""
+        recipe = copy.copy(spec)
+        recipe.__class__ = cls
+        return recipe
+
     def to_json(self) -> str:
         """The recipe as text, for `EnvSpec.from_json` and `worldgym.make_vec`.
 
@@ -36,6 +44,21 @@ class Recipe(EnvSpec):
             for one in self.additional_wrappers
         ]
         return json.dumps(found)
+
+
+class HasRecipe:
+    """An environment whose `spec`, which Gymnasium sets in `make`, is a `Recipe`."""
+
+    _recipe: Recipe | None = None
+
+    @property
+    def spec(self) -> Recipe | None:
+        """How this environment was made; None where it was made by hand."""
+        return self._recipe
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._recipe = None if spec is None else Recipe.of(spec)
 
 
 def _plain_arguments(arguments: Mapping[str, Any] | None, owner: str) -> dict[str, Any] | None:

@@ -16,8 +16,6 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
-from worldgym.recipes import Recipe
-
 ENTRY_POINTS = {
     "worldgym/DoomRooms-Game-v0": "worldgym.worlds.doom:DoomWorld",
     "worldgym/DoomRooms-Token-v0": "worldgym.envs.token:TokenEnv",
@@ -33,7 +31,7 @@ def register() -> None:
     """Register every id once."""
     for name, entry_point in ENTRY_POINTS.items():
         if name not in gym.registry:
-            gym.registry[name] = Recipe(name, entry_point, vector_entry_point=VECTOR_ENTRY_POINTS.get(name))
+            gym.register(name, entry_point=entry_point, vector_entry_point=VECTOR_ENTRY_POINTS.get(name))
 
 
 def make_vec(recipe: str | EnvSpec, num_envs: int | None = None, **arguments: Any) -> VectorEnv:

@@ -26,13 +26,14 @@ from worldgym.envs.incoming import as_tensor
 from worldgym.envs.options import ResetOptions
 from worldgym.envs.row_seeds import RowSeeds
 from worldgym.errors import InputError
+from worldgym.recipes import HasRecipe
 from worldgym.rng import torch_seed
 from worldgym.types import Prompts
 
 FPS = 35 / 6  # of doom-rooms
 
 
-class WorldModelVectorEnv(VectorEnv, abc.ABC):
+class WorldModelVectorEnv(HasRecipe, VectorEnv, abc.ABC):
     """B rollouts in step. Rows begin and end together; autoreset is DISABLED: call `reset` after the end.
 
     Observations are copies: they stay as they were returned, and writing into one changes nothing here. With `copy=False`

@@ -25,7 +25,8 @@ class RowSeeds:
     """
 
     def __init__(self, rows: int, seeds: Sequence[int] | None = None):
-        self._last: list[int | None] = list(seeds or [None] * rows)
+        fresh = np.random.SeedSequence().generate_state(rows, np.uint64)
+        self._last = [int(seed) for seed in (fresh if seeds is None else seeds)]
         self._generators: list[np.random.Generator | None] = [None] * rows  # made when a row draws
 
     def draw(self, seed: Any) -> list[int]:

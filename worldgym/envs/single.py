@@ -10,9 +10,10 @@ from torch import Tensor
 
 from worldgym.envs.base import FPS, WorldModelVectorEnv
 from worldgym.envs.incoming import as_tensor
+from worldgym.recipes import HasRecipe
 
 
-class SingleEnv(gym.Env):
+class SingleEnv(HasRecipe, gym.Env):
     """Holds a vector environment with one row and takes the batch axis away; every observation is a copy.
 
     Attributes:
@@ -58,6 +59,10 @@ class SingleEnv(gym.Env):
     def fork(self, groups: int, first: int = 0) -> WorldModelVectorEnv:
         """G continuations from here, as a vector environment of G rows."""
         return self.core.fork(groups, first)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.np_random  # noqa: B018  a generator is made at first use; a copy must draw the same seeds
+        return self.__dict__
 
     def _adopt(self) -> None:
         self.render_mode = self.core.render_mode

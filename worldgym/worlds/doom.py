@@ -22,6 +22,7 @@ from PIL import Image
 
 from worldgym.actions import ActionSpec, spec
 from worldgym.errors import InputError, unknown
+from worldgym.recipes import HasRecipe
 from worldgym.worlds.engine import Engine
 
 BUTTONS = (
@@ -107,7 +108,7 @@ class Snapshot:
     actions: np.ndarray
 
 
-class DoomWorld(gym.Env):
+class DoomWorld(HasRecipe, gym.Env):
     """A Doom map without monsters, played with the action spec "doom".
 
     Description: two calm weapons (pistol, shotgun), endless ammunition, no harm, no score on the screen.
