@@ -407,7 +407,8 @@ def test_a_reward_outside_array_conversion_is_a_sentence(name: str):
 
 
 def test_autoreset_is_said_where_others_look():
-    for env in (make_batch(TOKEN), make_batch(DENOISE)):
+    rewarded_batch = rewarded(make_batch(DENOISE))
+    for env in (make_batch(TOKEN), make_batch(DENOISE), rewarded_batch, CompositeReward(rewarded_batch, {"pixel": 1.0})):
         assert env.autoreset_mode is env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
 
 

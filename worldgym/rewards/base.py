@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from torch import Tensor
 
@@ -214,6 +214,11 @@ class _Batched(VectorWrapper):
     def _wrap(self, env: VectorEnv, **recorded: Any) -> None:
         self._recorded = recorded
         VectorWrapper.__init__(self, env)
+
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """That of the environment, where torchrl looks for it."""
+        return self.unwrapped.autoreset_mode
 
     @property
     def spec(self) -> EnvSpec | None:

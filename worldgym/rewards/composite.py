@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from torch import Tensor
 
 from worldgym.errors import InputError, unknown
@@ -85,6 +85,11 @@ class CompositeReward(VectorWrapper):
             reward = compose(terms, self.weights, self.unwrapped.group_size, self.spread, self.limit)
             info = {**info, "advantage": reward, "optimality": optimality(reward, self.limit)}
         return observation, reward, over, cut, info
+
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """That of the environment, where torchrl looks for it."""
+        return self.unwrapped.autoreset_mode
 
     @property
     def notes(self) -> dict[str, str]:
