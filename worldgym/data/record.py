@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from worldgym.data.clips import ARRAYS, FORMAT, columns, content_hash
 from worldgym.errors import InputError, unknown
-from worldgym.files import output_folder, write_json
+from worldgym.files import claimed, write_json
 from worldgym.worlds.doom import WORLDS
 from worldgym.worlds.held import open_recorder
 from worldgym.worlds.recorder import Play, Recorder
@@ -64,7 +64,14 @@ def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames
     if player != "scripted":
         recipe["player"] = player
     seeds = world_seeds(seed, clips)
-    partial = output_folder(f"{out}.partial")
+    with claimed(target.with_name(f"{target.name}.partial")):
+        return _record(target, recipe, seeds, workers)
+
+
+def _record(target: Path, recipe: dict, seeds: list[int], workers: int) -> str:
+    """Record into `target`'s partial folder and give that its name; the hash."""
+    world, frames, clips, player = recipe["world"], recipe["frames"], len(seeds), recipe.get("player", "scripted")
+    partial = target.with_name(f"{target.name}.partial")
     arrays, done = _open_partial(partial, recipe, world, seeds[0], player)
     # One BLAS thread: the player's small matrices only lose time on several.
     with threadpool_limits(1), _plays(world, frames, workers, seeds[done:], player) as plays:
@@ -100,8 +107,8 @@ def _open_partial(folder: Path, recipe: dict, world: str, first_seed: int, playe
     state = json.loads(progress.read_text()) if progress.exists() else None
     if state is not None and state["recipe"] == json.loads(json.dumps(recipe)):
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}, state["done"]
-    shutil.rmtree(folder)
-    folder.mkdir()
+    for left in folder.iterdir():  # what is in it, and not the folder itself, which this command holds
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     recorder = open_recorder(world, player)
     example = columns(recorder.play(first_seed, recipe["frames"]))
     recorder.close()

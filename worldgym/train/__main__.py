@@ -11,6 +11,7 @@ import sys
 import tyro
 
 from worldgym.errors import InputError, exit_with_sentence, unknown
+from worldgym.files import claimed
 from worldgym.train.config import DraftRun, GrpoRun, NftRun, TrainRunConfig
 from worldgym.train.presets import FIRST, PRESETS, preset
 
@@ -27,12 +28,15 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[:1] == [AVERAGE]:
         from worldgym.train.average import AverageConfig, average
 
-        print(average(tyro.cli(AverageConfig, args=arguments[1:], prog=f"{PROGRAM} {AVERAGE}"), command))
+        config = tyro.cli(AverageConfig, args=arguments[1:], prog=f"{PROGRAM} {AVERAGE}")
+        with claimed(config.out):
+            print(average(config, command))
         return
     config = read(arguments)
     from worldgym.train import run
 
-    print(run.train(config, command))
+    with claimed(config.out):
+        print(run.train(config, command))
 
 
 def read(arguments: list[str]) -> TrainRunConfig:

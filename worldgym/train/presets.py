@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worldgym.errors import unknown
+from worldgym.errors import InputError, unknown
 
 DIFFUSION = "doom-rooms/diffusion-nano-v3"  # the best of the three that are bundled
 # RLIR (arXiv 2509.23958), appendix A.3
@@ -218,6 +218,10 @@ def preset(algorithm: str, name: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such preset; names the nearest.
     """
+    homes = [each for each in PRESETS if name in PRESETS[each]]
+    if homes and algorithm not in homes:
+        command = f"python -m worldgym.train {homes[0]} --preset {name}"
+        raise InputError(f"{name!r} is a preset of {homes[0]}, not of {algorithm}; type: {command}")
     if name not in PRESETS[algorithm]:
         raise unknown(f"{algorithm} preset", name, PRESETS[algorithm])
     return dict(PRESETS[algorithm][name])

@@ -19,6 +19,7 @@ import numpy as np
 
 from worldgym import files
 from worldgym.errors import InputError
+from worldgym.eval.protocols.local_sources import local_sources
 from worldgym.eval.results.answers import Entrant, Question
 from worldgym.eval.results.suite import Suite
 
@@ -83,7 +84,8 @@ def _own(name: str, suite: Suite, device: str) -> Entrant:
     if not hasattr(model, "kind"):
         model.kind = "model"
     check(name, model, suite)
-    return Entrant(name, model.kind, model, sampling(model, suite), source_sha256(found), "module")
+    modules = local_sources(found)
+    return Entrant(name, model.kind, model, sampling(model, suite), source_sha256(found), "module", modules=modules)
 
 
 def is_attribute(name: str) -> bool:

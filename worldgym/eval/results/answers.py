@@ -60,6 +60,7 @@ class Entrant:
             reference or baseline.
         source: "reference", "baseline", "zoo", "module", "folder" or "reward".
         origin: what was asked for, where `name` is a label; set by the job.
+        modules: sha256 of the local source files behind somebody's own class, by module name; decides about resuming.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Entrant:
     weights: str | None = None
     source: str = "zoo"
     origin: str = ""
+    modules: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
