@@ -35,6 +35,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         with open(temporary, "rb") as file:  # on disk before the name exists: a power cut must not leave an empty file
             os.fsync(file.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        if error.filename is None:  # a full disk says only that it is full
+            raise OSError(error.errno, error.strerror or str(error), str(target)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -48,7 +52,7 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON atomically, with sorted keys and NaN refused (a hole is null)."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, (text + "\n").encode("utf-8", "surrogateescape"))  # a path may hold bytes of another encoding
 
 
 def remove_leftovers(folder: Path, *below: str) -> None:

@@ -104,7 +104,7 @@ def _versions(world: str) -> dict:
 def _open_partial(folder: Path, recipe: dict, world: str, first_seed: int, player: str) -> tuple[dict[str, np.ndarray], int]:
     """The arrays to write into and how many clips they hold already."""
     progress = folder / "progress.json"
-    state = json.loads(progress.read_text()) if progress.exists() else None
+    state = json.loads(progress.read_text(encoding="utf-8")) if progress.exists() else None
     if state is not None and state["recipe"] == json.loads(json.dumps(recipe)):
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}, state["done"]
     for left in folder.iterdir():  # what is in it, and not the folder itself, which this command holds

@@ -82,7 +82,7 @@ class Recording:
     @functools.cached_property
     def lines(self) -> list[str]:
         """The lines of the jsonl, one per frame."""
-        return [line for line in self.jsonl.read_text().splitlines() if line.strip()]
+        return [line for line in self.jsonl.read_text(encoding="utf-8").splitlines() if line.strip()]
 
     @functools.cached_property
     def steps(self) -> tuple[list[dict[str, Any]], np.ndarray]:

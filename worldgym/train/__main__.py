@@ -14,6 +14,7 @@ from worldgym.errors import InputError, exit_with_sentence, unknown
 from worldgym.files import claimed
 from worldgym.train.config import DraftRun, GrpoRun, NftRun, TrainRunConfig
 from worldgym.train.presets import FIRST, PRESETS, preset
+from worldgym.untrusted import check_numbers
 
 PROGRAM = "python -m worldgym.train"
 AVERAGE = "average"
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(average(config, command))
         return
     config = read(arguments)
+    check_numbers(config)
     from worldgym.train import run
 
     with claimed(config.out):

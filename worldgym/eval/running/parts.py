@@ -104,7 +104,7 @@ class Parts:
     def read(self, start: int) -> Piece | None:
         """A finished piece, or None."""
         try:
-            found = json.loads((self.folder / f"{start}.json").read_text())
+            found = json.loads((self.folder / f"{start}.json").read_text(encoding="utf-8"))
             with np.load(self.folder / f"{start}.npz", allow_pickle=False) as arrays:
                 shown = {int(clip): arrays[clip] for clip in arrays.files}
             return Piece(found["rows"], found["seconds"], shown)
