@@ -75,7 +75,7 @@ if __name__ == "__main__":
         (DENOISE, "fork", True),
         (GAME, "fork", False),
         (TOKEN, "spawn", True),
-        (DENOISE, "forkserver", False),
+        pytest.param(DENOISE, "forkserver", False, marks=pytest.mark.long),
         pytest.param(GAME, "spawn", False, marks=pytest.mark.long),
         pytest.param(DENOISE, "spawn", True, marks=pytest.mark.long),
         pytest.param(TOKEN, "forkserver", True, marks=pytest.mark.long),
