@@ -29,14 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments[:1] == [AVERAGE]:
         from worldgym.train.average import AverageConfig, average
 
-        config = tyro.cli(AverageConfig, args=arguments[1:], prog=f"{PROGRAM} {AVERAGE}")
-        with claimed(config.out):
-            print(average(config, command))
+        print(average(tyro.cli(AverageConfig, args=arguments[1:], prog=f"{PROGRAM} {AVERAGE}"), command))
         return
     config = read(arguments)
-    check_numbers(config)
     from worldgym.train import run
 
+    check_numbers(config)
     with claimed(config.out):
         print(run.train(config, command))
 
