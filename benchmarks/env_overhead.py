@@ -34,7 +34,7 @@ from worldgym.errors import exit_with_sentence
 from worldgym.files import write_json
 from worldgym.models.diffusion import flow
 from worldgym.models.diffusion.agent import DenoiseAgent
-from worldgym.models.diffusion.clip_rollout import Rollout
+from worldgym.models.diffusion.clip_rollout import ClipRollout
 from worldgym.models.diffusion.noise_kernels import kernel
 from worldgym.models.layers.sampling import logprob_sum, sample
 from worldgym.models.token.agent import TokenAgent
@@ -117,7 +117,7 @@ def bare_denoise(world: WorldModel, prefix: Tensor, actions: Tensor, seeds: list
     latents = torch.stack([world.codec.encode(row) for row in prefix])
     start, noise = RowNoise(seeds, latents.device), RowNoise(range(len(latents)), latents.device)
     rollout, step, grid = (
-        Rollout(world.model, latents, actions[:, :0], actions.shape[1] + 1),
+        ClipRollout(world.model, latents, actions[:, :0], actions.shape[1] + 1),
         kernel("flow-grpo"),
         flow.time_grid(STEPS),
     )

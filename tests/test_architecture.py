@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "worldgym"
 # From the ground up: a room imports only from rooms before it, and a module of a row from its own row.
 ROOMS = [
-    ("types", "errors", "rng", "files", "provenance", "resize", "actions/"),
+    ("types", "errors", "rng", "files", "provenance", "recipes", "resize", "untrusted", "actions/"),
     ("worlds/",),
     ("data/",),
     ("models/files/",),

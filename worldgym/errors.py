@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import functools
@@ -44,6 +45,9 @@ def exit_with_sentence(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(*args: object, **kwargs: object) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError):  # whatever stands in for them
+                stream.reconfigure(errors="replace")  # a letter that the terminal does not know ends no work
         try:
             main(*args, **kwargs)
         except InputError as error:

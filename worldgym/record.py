@@ -11,6 +11,7 @@ import os
 import tyro
 
 from worldgym.errors import exit_with_sentence
+from worldgym.untrusted import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Arguments:
 def main() -> None:
     """The program."""
     arguments = tyro.cli(Arguments, prog="python -m worldgym.record")
+    check_numbers(arguments)
     from worldgym.data.record import record
 
     digest = record(**dataclasses.asdict(arguments))

@@ -38,7 +38,8 @@ def make_vec(recipe: str | EnvSpec, num_envs: int | None = None, **arguments: An
     """The batched environment of an id or a recipe; rewards that the recipe names are put around it once.
 
     `gymnasium.make_vec` does the same for plain ids but refuses recipes with wrappers. What came from a single environment
-    (`gymnasium.make(…)` in rewards) is rebuilt batched, so one recipe serves both.
+    (`gymnasium.make(…)` in rewards) is rebuilt batched, so one recipe serves both. A time limit (`max_episode_steps`,
+    `gymnasium.wrappers.TimeLimit`) truncates all rows at once.
 
     Args:
         recipe: an id such as "worldgym/DoomRooms-Token-v0"; an `EnvSpec`; or its JSON, `env.spec.to_json()`.

@@ -10,7 +10,6 @@ Bundled files lie in `models/weights/<world>/<name>.safetensors`, each with a ca
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from worldgym.models.files import checkpoint, published_files, torch_file
 from worldgym.models.token import mineworld
 from worldgym.models.token.token_model import TokenModel
 from worldgym.models.world_model import WorldModel
+from worldgym.untrusted import json_object
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
 CLASSES = {
@@ -226,12 +226,8 @@ def card(path: Path) -> dict[str, Any] | None:
     beside = path.with_suffix(".json")
     if not beside.is_file() or path.suffix != ".safetensors":
         return None
-    try:
-        values = json.loads(beside.read_text())
-        expected = values["sha256"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"the card {str(beside)!r} is damaged: no JSON with a sha256") from None
-    if path.is_file() and sha256(path) != expected:
+    values = json_object(beside, f"the card {str(beside)!r} is damaged: it", {"sha256": str})
+    if path.is_file() and sha256(path) != values["sha256"]:
         raise InputError(
             f"{str(path)!r} is not the file its card describes (sha256 differs): it was changed or damaged; "
             "restore it, or delete the card to load it all the same"

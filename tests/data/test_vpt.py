@@ -124,3 +124,63 @@ def test_bad_files_are_one_sentence(tmp_path):
         Recording(path)
     with pytest.raises(InputError, match="there is no mp4 in the folder"):
         recordings(tmp_path / "nowhere")
+
+
+def damage(path, kind: str) -> None:
+    """What was found in real folders."""
+    jsonl = path.with_suffix(".jsonl")
+    lines = jsonl.read_text().splitlines()
+    step = json.loads(lines[5])
+    if kind == "last line":
+        jsonl.write_text("\n".join([*lines[:-1], lines[-1][:20]]))
+    elif kind == "encoding":
+        jsonl.write_bytes(jsonl.read_bytes() + b'{"a": "\xff"}\n')
+    elif kind == "no mouse":
+        del step["mouse"]
+        jsonl.write_text("\n".join([*lines[:5], json.dumps(step), *lines[6:]]))
+    elif kind == "mouse of text":
+        step["mouse"]["dx"] = "far"
+        jsonl.write_text("\n".join([*lines[:5], json.dumps(step), *lines[6:]]))
+    elif kind == "more lines than frames":
+        jsonl.write_text("\n".join(lines * 8))
+    elif kind == "video":
+        path.write_bytes(b"no video")
+    elif kind == "no jsonl":
+        jsonl.unlink()
+
+
+@pytest.mark.parametrize(
+    "kind", ["last line", "encoding", "no mouse", "mouse of text", "more lines than frames", "video", "no jsonl"]
+)
+def test_a_damaged_recording_costs_training_one_line_and_stops_evaluation(tmp_path, capsys, kind: str):
+    for number in range(2):
+        toys.recording(tmp_path, f"clip_{number}", seed=number)
+    bad = toys.recording(tmp_path, "clip_2", seed=2)
+    damage(bad, kind)
+    found = training_prompts(tmp_path, 6, np.random.default_rng(0), frames=8, size=SMALL)
+    said = capsys.readouterr().err.splitlines()
+    assert len(found) == 6
+    assert [line.startswith("warning: ") and "clip_2" in line for line in said[:-1]] == [True]
+    assert said[-1] == f"warning: 1 recordings of {str(tmp_path)!r} are damaged and were left out"
+    if kind != "more lines than frames":  # its first frames are whole
+        with pytest.raises(InputError, match="clip_2"):
+            validation_prompts(tmp_path, frames=8, size=SMALL)
+    bad.unlink()
+    bad.with_suffix(".jsonl").unlink(missing_ok=True)
+    training_prompts(tmp_path, 6, np.random.default_rng(0), frames=8, size=SMALL)
+    assert capsys.readouterr().err == ""
+
+
+def test_harmless_quirks_damage_nothing(tmp_path):
+    """A line break of another kind inside a text, and a hotbar that is not known: the repairs still act."""
+    raw = toys.steps(20)
+    raw[0]["mouse"]["newButtons"] = [0]
+    for step in raw:
+        step["mouse"]["buttons"] = [0]
+    raw[4]["hotbar"], raw[7]["keyboard"]["chars"] = None, "a\u0085b\u2028c"
+    path = tmp_path / "clip_0.jsonl"
+    toys.recording(tmp_path, raw=raw, count=20)
+    path.write_text("".join(json.dumps(step, ensure_ascii=False) + "\n" for step in raw), encoding="utf-8")
+    recording = Recording(tmp_path / "clip_0.mp4")
+    assert len(recording) == 20
+    assert [step["attack"] for step in recording.steps[0]] == [0] * 20  # stuck from the first step on, in all of them

@@ -111,8 +111,8 @@ def test_a_batch_is_its_singles_step_by_step(make):
     many, ones = make(3, render_mode="rgb_array"), [make(render_mode="rgb_array") for _ in range(3)]
     batch, info = many.reset(seed=11)
     singles = [one.reset(seed=11 + row) for row, one in enumerate(ones)]
-    assert info["prompt_ids"] == tuple(single[1]["prompt_id"] for single in singles)
-    assert len(set(info["prompt_ids"])) > 1
+    assert info["prompts"].tolist() == [single[1]["prompt"] for single in singles]
+    assert len(set(many.prompt_ids)) > 1
     many.action_space.seed(0)
     observations = [single[0] for single in singles]
     while not many.finished:
@@ -180,7 +180,7 @@ def test_noise_clock_and_context_of_the_denoise_step():
 def test_groups_share_their_prompt(make):
     env = make(6)
     _, info = env.reset(seed=0, options={"prompts": ["toy/2/0", 0], "group_size": 3})
-    assert info["prompt_ids"] == ("toy/2/0",) * 3 + ("toy/0/0",) * 3
+    assert env.prompt_ids == ("toy/2/0",) * 3 + ("toy/0/0",) * 3
     assert torch.equal(env.actions[0], env.actions[2]) and not torch.equal(env.actions[2], env.actions[3])
     assert np.array_equal(env.truth()[5, 0].numpy(), prompts().truth[0, 0])
 

@@ -54,9 +54,10 @@ def test_drift_is_measured_from_the_first_frame_of_the_video():
 
 
 def test_preference_is_the_mean_of_both_and_says_who_judged():
-    reward, info, first = play(PreferenceReward(make(2), Twice()), 51, 102, 153)
+    env = PreferenceReward(make(2), Twice())
+    reward, info, first = play(env, 51, 102, 153)
     torch.testing.assert_close(reward, (0.6 + 2 * first) / 2)
-    assert info["reward_notes"] == {"preference": "twice"}
+    assert env.notes == {"preference": "twice"} == DriftReward(env, bright).notes
     torch.testing.assert_close(info["reward_terms"]["motion_quality"], 2 * first)
     reward, _, _ = play(PreferenceReward(make(2), Twice(), due="clip"), 51, 102, 153)
     torch.testing.assert_close(reward, torch.full((2,), (0.6 + 2 * 0.4) / 2))  # the frame before the clip comes along
@@ -86,7 +87,7 @@ def test_the_bundled_distance_is_used_and_said_where_lpips_is_not_here(tmp_path,
     monkeypatch.setattr("worldgym.rewards.pixel.BUNDLED", path)
     env = PixelReward(make(2))
     assert env.range == (-2.0, 0.0) and env.note == f"L1 + features of {path}"
-    assert play(env, 51, 102, 153)[1]["reward_notes"]["pixel"] == env.note
+    assert env.notes == {"pixel": env.note}
     with pytest.raises(InputError, match="lpips-vgg needs its trunk: .*vgg16-397923af.pth"):
         PixelReward(make(2), perceptual="lpips-vgg")
 

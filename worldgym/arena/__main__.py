@@ -15,6 +15,7 @@ from pathlib import Path
 import tyro
 
 from worldgym.errors import exit_with_sentence
+from worldgym.untrusted import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Arguments:
 def main() -> None:
     """The program."""
     asked = tyro.cli(Arguments, prog="python -m worldgym.arena", description=__doc__)
+    check_numbers(asked)
     from worldgym.arena import pairs, server, votes
 
     a, b = Path(asked.a), Path(asked.b)

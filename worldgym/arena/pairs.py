@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldgym import untrusted
 from worldgym.arena.votes import Sides
 from worldgym.errors import InputError
 from worldgym.eval.protocols.videos import folder_sha256
@@ -72,10 +73,7 @@ def load(folder: Path, clip: str) -> np.ndarray:
         InputError: the file is damaged or no video.
     """
     path = folder / f"{clip}.npy"
-    try:
-        frames = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise InputError(f"{str(path)!r} is not a readable .npy array") from None
+    frames = untrusted.array(path, repr(str(path)))
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise InputError(f"{str(path)!r} holds {frames.dtype} {list(frames.shape)}, but uint8 (T, H, W, 3) is needed")
     return frames

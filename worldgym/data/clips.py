@@ -10,11 +10,11 @@ seeds.npy and starts.npy (N,) int64, visible.npy (N,) bool.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 
+from worldgym import untrusted
 from worldgym.actions import ActionSpec, spec
 from worldgym.data import leaks, store_hash
 from worldgym.data.splits import SPLITS
@@ -23,7 +23,16 @@ from worldgym.types import Clip
 from worldgym.worlds.recorder import Play
 
 FORMAT = 1
-ARRAYS = ("frames", "actions", "poses", "lead", "seeds", "starts", "visible")
+# name: dtype and number of axes
+ARRAYS = {
+    "frames": ("uint8", 5),
+    "actions": ("int64", 3),
+    "poses": ("float64", 3),
+    "lead": ("int64", 3),
+    "seeds": ("int64", 1),
+    "starts": ("int64", 1),
+    "visible": ("bool", 1),
+}
 STILL = 1.5  # mean absolute change of a pixel below which two frames look the same
 BLOCKED = 4.0  # map units: less than this in a step is standing
 
@@ -45,27 +54,40 @@ class ClipStore:
                 f"no clip store at {str(folder)!r} (it has no manifest.json); make one with "
                 f"python -m worldgym.record --world doom-rooms --clips 2000 --out {folder}"
             )
-        self.manifest = json.loads(path.read_text())
+        fields = {"clips": int, "spec": str, "sha256": str}
+        self.manifest = untrusted.json_object(path, f"the manifest of the clip store {str(folder)!r}")
         if self.manifest.get("format") != FORMAT:
             raise InputError(f"the clip store {str(folder)!r} has format {self.manifest.get('format')!r}; expected {FORMAT}")
+        untrusted.json_object(path, f"the manifest of the clip store {str(folder)!r}", fields)
+        self.spec: ActionSpec = spec(self.manifest["spec"])
         for name in ARRAYS:
             setattr(self, name, self._open(name))
-        self.spec: ActionSpec = spec(self.manifest["spec"])
+        self._check_shapes()
         self.sha256: str = self.manifest["sha256"]
         store_hash.check(self.folder, self.sha256, {name: getattr(self, name) for name in ARRAYS}, content_hash)
         leaks.check_seeds(self.seeds, f"the clip store {str(folder)!r}")
 
     def _open(self, name: str) -> np.ndarray:
-        try:
-            array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"the clip store {str(self.folder)!r} is damaged: {name}.npy: {error}") from None
+        damaged = f"the clip store {str(self.folder)!r} is damaged: {name}.npy"
+        array = untrusted.array(self.folder / f"{name}.npy", damaged)
+        kind, rank = ARRAYS[name]
+        if array.dtype != kind or array.ndim != rank:
+            raise InputError(f"{damaged} holds {array.dtype} {list(array.shape)}, but {kind} with {rank} axes is needed")
         if len(array) != self.manifest["clips"]:
             raise InputError(
                 f"the clip store {str(self.folder)!r} is damaged: {name}.npy has {len(array)} clips, "
                 f"the manifest says {self.manifest['clips']}"
             )
         return array
+
+    def _check_shapes(self) -> None:
+        frames, actions, poses, lead = self.frames.shape, self.actions.shape, self.poses.shape, self.lead.shape
+        columns = len(self.spec.sizes)
+        if frames[4] != 3 or actions[1:] != (frames[1] - 1, columns) or poses[1:] != (frames[1], 6) or lead[2] != columns:
+            raise InputError(
+                f"the clip store {str(self.folder)!r} is damaged: frames {list(frames)}, actions {list(actions)}, poses "
+                f"{list(poses)} and lead {list(lead)} do not belong together"
+            )
 
     def __len__(self) -> int:
         return len(self.seeds)

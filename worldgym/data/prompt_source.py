@@ -34,7 +34,10 @@ def find_prompts(source: str | Prompts, seeds: Sequence[int] | None, frames: int
     if next(Path(source).glob("*.mp4"), None):
         return _minecraft(str(source), frames, prefix)
     leaks.check_seeds(seeds or (), "prompt_seeds")
-    return _recorded(source, tuple(seeds or split_seeds("train", 0, COUNT)), frames, prefix)
+    seeds = split_seeds("train", 0, COUNT) if seeds is None else seeds
+    if not len(seeds):
+        raise InputError("prompt_seeds is empty; give at least one world seed, or leave it out")
+    return _recorded(source, tuple(int(seed) for seed in seeds), frames, prefix)
 
 
 @functools.lru_cache(maxsize=8)

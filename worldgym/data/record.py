@@ -12,7 +12,6 @@ import dataclasses
 import importlib.metadata
 import json
 import multiprocessing
-import multiprocessing.util
 import os
 import shutil
 import threading
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from worldgym.data.clips import ARRAYS, FORMAT, columns, content_hash
 from worldgym.errors import InputError, unknown
-from worldgym.files import output_folder, write_json
+from worldgym.files import claimed, write_json
 from worldgym.worlds.doom import WORLDS
 from worldgym.worlds.held import open_recorder
 from worldgym.worlds.recorder import Play, Recorder
@@ -65,7 +64,14 @@ def record(world: str, clips: int, seed: int, out: str, workers: int = 1, frames
     if player != "scripted":
         recipe["player"] = player
     seeds = world_seeds(seed, clips)
-    partial = output_folder(f"{out}.partial")
+    with claimed(target.with_name(f"{target.name}.partial")):
+        return _record(target, recipe, seeds, workers)
+
+
+def _record(target: Path, recipe: dict, seeds: list[int], workers: int) -> str:
+    """Record into `target`'s partial folder and give that its name; the hash."""
+    world, frames, clips, player = recipe["world"], recipe["frames"], len(seeds), recipe.get("player", "scripted")
+    partial = target.with_name(f"{target.name}.partial")
     arrays, done = _open_partial(partial, recipe, world, seeds[0], player)
     # One BLAS thread: the player's small matrices only lose time on several.
     with threadpool_limits(1), _plays(world, frames, workers, seeds[done:], player) as plays:
@@ -98,11 +104,11 @@ def _versions(world: str) -> dict:
 def _open_partial(folder: Path, recipe: dict, world: str, first_seed: int, player: str) -> tuple[dict[str, np.ndarray], int]:
     """The arrays to write into and how many clips they hold already."""
     progress = folder / "progress.json"
-    state = json.loads(progress.read_text()) if progress.exists() else None
+    state = json.loads(progress.read_text(encoding="utf-8")) if progress.exists() else None
     if state is not None and state["recipe"] == json.loads(json.dumps(recipe)):
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}, state["done"]
-    shutil.rmtree(folder)
-    folder.mkdir()
+    for left in folder.iterdir():  # what is in it, and not the folder itself, which this command holds
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     recorder = open_recorder(world, player)
     example = columns(recorder.play(first_seed, recipe["frames"]))
     recorder.close()
@@ -155,14 +161,12 @@ def _start_worker(world: str, player: str) -> None:
     global _recorder
     threadpool_limits(1)
     _recorder = open_recorder(world, player)
-    multiprocessing.util.Finalize(None, _recorder.close, exitpriority=10)  # an open engine would outlive its process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
 def _leave_with_parent() -> None:
-    """When the run is killed, end the engine and this process."""
+    """When the run is killed, end this process, and with it its engine."""
     multiprocessing.parent_process().join()
-    _recorder.close()
     os._exit(1)
 
 

@@ -25,7 +25,7 @@ def _library() -> Any:
 
 
 class VideoFile:
-    """A video of constant frame rate, opened for reading.
+    """A video opened for reading.
 
     Attributes:
         frames: how many frames the file says it has (0 where it does not say). fps: frames per second.
@@ -45,6 +45,7 @@ class VideoFile:
         self._stream.thread_type = "AUTO"
         self.frames, self.fps = int(self._stream.frames), float(self._stream.average_rate or 0)
         self.height, self.width = int(self._stream.height), int(self._stream.width)
+        self._times: list[int] | None = None
         self.decoded = 0  # frames decoded so far, those that were skipped over included
 
     def __enter__(self) -> VideoFile:
@@ -53,21 +54,32 @@ class VideoFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
+    def _index(self) -> list[int]:
+        """When each frame is shown, in order: from the packets, without decoding them."""
+        if self._times is None:
+            self._file.seek(0, stream=self._stream, backward=True)
+            self._times = sorted(packet.pts for packet in self._file.demux(self._stream) if packet.pts is not None)
+        return self._times
+
     def read(self, start: int, count: int) -> np.ndarray:
         """Frames start to start + count - 1, (count, H, W, 3) uint8 RGB.
+
+        Frames go by their number in the file, whatever their timestamps are, as in the published loaders: a recording that
+        paused or lost a tick has one frame per line of actions all the same.
 
         Raises:
             InputError: the video ends before.
         """
         av, stream = _library(), self._stream
-        per_frame = 1 / (stream.average_rate * stream.time_base)  # ticks of the stream's clock
-        first = stream.start_time or 0
         frames: list[np.ndarray] = []
         try:
-            self._file.seek(round(first + start * per_frame), stream=stream, backward=True)
+            times = self._index()
+            if start >= len(times):
+                raise InputError(f"{str(self.path)!r} ends after frame {len(times) - 1}; frame {start + count - 1} was needed")
+            self._file.seek(times[start], stream=stream, backward=True)
             for frame in self._file.decode(stream):
                 self.decoded += 1
-                if round((frame.pts - first) / per_frame) >= start:
+                if frame.pts >= times[start]:
                     frames.append(frame.to_ndarray(format="rgb24"))
                 if len(frames) == count:
                     return np.stack(frames)
@@ -95,6 +107,7 @@ def encode(frames: np.ndarray, target: str | Path | io.BytesIO, fps: int) -> Non
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.bit_rate = int(1.5 * fps * width * height)
         stream.codec_context.gop_size, stream.codec_context.qmin = 12, 3
+        stream.codec_context.thread_count = 1  # each thread writes a slice of its own, and slices change the bytes
         for picture in frames:
             # by way of BGR and bicubic chroma, as OpenCV does it
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[..., ::-1]), format="bgr24")

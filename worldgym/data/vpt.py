@@ -15,7 +15,8 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,37 @@ class Recording:
     @functools.cached_property
     def lines(self) -> list[str]:
         """The lines of the jsonl, one per frame."""
-        return [line for line in self.jsonl.read_text().splitlines() if line.strip()]
+        try:
+            text = self.jsonl.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{str(self.jsonl)!r} is damaged: no UTF-8 at byte {error.start}") from None
+        return [line for line in text.split("\n") if line.strip()]  # splitlines would also cut at U+0085 inside a text
 
     @functools.cached_property
     def inputs(self) -> tuple[list[dict[str, Any]], np.ndarray]:
         """What was pressed, one dictionary of actions per frame, and (frames,) bool, whether a menu was open."""
         raw = [_raw(line) for line in self.lines]
-        recorded = [step for step in raw if step is not None]
-        if len(recorded) == len(raw):  # VPT's own format
+        if any(step is not None for step in raw):  # VPT's own format
+            if None in raw:
+                number = raw.index(None) + 1
+                raise InputError(
+                    f"line {number} of {str(self.jsonl)!r} is damaged: no step with keyboard and mouse as the others"
+                )
+            recorded = self._read(repaired, raw)
             gui = np.array([bool(step.get("isGuiOpen", False)) for step in raw], bool)
-            return [vpt.from_recording(step) for step in repaired(recorded)], gui
-        steps = [vpt.parse_line(line) for line in self.lines]
+            return [self._read(vpt.from_recording, step, number) for number, step in enumerate(recorded, 1)], gui
+        steps = [self._read(vpt.parse_line, line, number) for number, line in enumerate(self.lines, 1)]
         return steps, np.array([bool(step.get("inventory") or step.get("ESC")) for step in steps], bool)
+
+    def _read(self, read: Callable[[Any], Any], value: Any, number: int | None = None) -> Any:
+        """`read(value)`, or a sentence that names the file and the line."""
+        place = f"line {number} of {str(self.jsonl)!r}" if number else repr(str(self.jsonl))
+        try:
+            return read(value)
+        except InputError as error:
+            raise InputError(f"{place} is damaged: {error}") from None
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise InputError(f"{place} is damaged: a value of the wrong type ({error})") from None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -149,6 +169,7 @@ def repaired(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if stuck:
             mouse["buttons"] = [button for button in mouse["buttons"] if button]
         now = step.get("hotbar", slot)
+        now = now if isinstance(now, int) else slot  # null: nothing is known, so nothing has changed
         if now != slot:
             keys.append(f"key.keyboard.{now + 1}")
         slot = now
@@ -162,13 +183,17 @@ def recordings(folder: str | Path, lag: int = 0) -> list[Recording]:
     Raises:
         InputError: there are none.
     """
+    return [Recording(video, lag) for video in _videos(folder)]
+
+
+def _videos(folder: str | Path) -> list[Path]:
     videos = sorted(Path(folder).glob("*.mp4"), key=lambda path: (_number(path.stem), path.name))
     if not videos:
         raise InputError(
             f"there is no mp4 in the folder {str(folder)!r}; it needs pairs NAME.mp4 and NAME.jsonl, as in MineWorld's "
             "validation.zip (huggingface.co/datasets and its mirrors) or VPT's contractor data"
         )
-    return [Recording(video, lag) for video in videos]
+    return videos
 
 
 def _number(stem: str) -> int:
@@ -204,30 +229,66 @@ def training_prompts(
         folder: of mp4 and jsonl files. clips: B. generator: chooses the windows.
         frames, prefix, size: as in `validation_prompts`. lag: as in `Recording`.
 
+    Damaged recordings cost one line of warning each, and the others go on; evaluation stops at the first one instead, because
+    other clips would be another protocol.
+
     Raises:
         InputError: 20 windows per wanted clip were looked at and too few passed.
     """
     kept: dict[str, Window] = {}
-    for window in _candidates(recordings(folder, lag), 20 * clips, generator, frames, size):
+    damaged: dict[Path, str] = {}
+    for window in _candidates(_whole(folder, lag, damaged), 20 * clips, generator, frames, size, damaged):
         if not window.static:
             kept[window.id] = window
         if len(kept) == clips:
-            return _prompts(list(kept.values()), prefix)
+            break
+    if damaged:
+        print(f"warning: {len(damaged)} recordings of {str(folder)!r} are damaged and were left out", file=sys.stderr)
+    if len(kept) == clips:
+        return _prompts(list(kept.values()), prefix)
+    if damaged and not kept:
+        raise InputError(next(iter(damaged.values())))
     raise InputError(f"{str(folder)!r} gave {len(kept)} windows without menus and standstill; {clips} were asked for")
 
 
+def _whole(folder: str | Path, lag: int, damaged: dict[Path, str]) -> list[Recording]:
+    """The recordings that have both their files; the others are noted."""
+    found = []
+    for video in _videos(folder):
+        try:
+            found.append(Recording(video, lag))
+        except InputError as error:
+            _note(damaged, video, error)
+    return found
+
+
+def _note(damaged: dict[Path, str], video: Path, error: InputError) -> None:
+    damaged[video] = str(error)
+    print(f"warning: {error}; the recording is left out", file=sys.stderr)
+
+
 def _candidates(
-    choices: list[Recording], tries: int, generator: np.random.Generator, frames: int, size: tuple[int, int]
+    choices: list[Recording],
+    tries: int,
+    generator: np.random.Generator,
+    frames: int,
+    size: tuple[int, int],
+    damaged: dict[Path, str],
 ) -> Iterator[Window]:
-    """Random windows of random recordings; where a menu is open nothing is decoded."""
-    for _ in range(tries):
+    """Random windows of random recordings; where a menu is open nothing is decoded, and what is damaged is noted once."""
+    for _ in range(tries if choices else 0):
         recording = choices[int(generator.integers(len(choices)))]
-        room = len(recording) - frames
-        if room < 0:
+        if recording.video in damaged:
             continue
-        start = int(generator.integers(room + 1))
-        if not recording.inputs[1][start : start + frames].any():
-            yield recording.window(start, frames, size)
+        try:
+            room = len(recording) - frames
+            if room < 0:
+                continue
+            start = int(generator.integers(room + 1))
+            if not recording.inputs[1][start : start + frames].any():
+                yield recording.window(start, frames, size)
+        except InputError as error:
+            _note(damaged, recording.video, error)
 
 
 def _prompts(windows: list[Window], prefix: int) -> Prompts:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import abc
-import copy
+import copy as copying
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,20 +20,29 @@ from torch import Tensor, nn
 from worldgym import actions as action_specs
 from worldgym import zoo
 from worldgym.data.prompt_source import find_prompts
+from worldgym.envs.action_grid import ActionGrid
+from worldgym.envs.forked import settle_threads
+from worldgym.envs.incoming import as_tensor
 from worldgym.envs.options import ResetOptions
+from worldgym.envs.row_seeds import RowSeeds
 from worldgym.errors import InputError
+from worldgym.recipes import HasRecipe
 from worldgym.rng import torch_seed
 from worldgym.types import Prompts
 
 FPS = 35 / 6  # of doom-rooms
 
 
-class WorldModelVectorEnv(VectorEnv, abc.ABC):
+class WorldModelVectorEnv(HasRecipe, VectorEnv, abc.ABC):
     """B rollouts in step. Rows begin and end together; autoreset is DISABLED: call `reset` after the end.
 
-    Observations hold the environment's own tensors, written in place at every step and new at every reset: clone what
-    you want to keep. Pictures, actions, codes and latents are on `device`; the clocks ("step", "frame", "sigma") stay on the
-    CPU, where they are read without waiting for a GPU.
+    Observations are copies: they stay as they were returned, and writing into one changes nothing here. With `copy=False`
+    they hold the environment's own tensors, written in place at every step: for loops that keep none of them. Pictures,
+    actions, codes and latents are on `device`; the clocks ("step", "frame", "sigma") stay on the CPU, where they are read
+    without waiting for a GPU. Actions are stored without their autograd graph.
+
+    Info holds arrays of numbers, one per row: at reset "prompts" (B,) int64, indices into `prompts` (`prompt_ids` has their
+    names), and "seeds" (B,) int64; nothing at a step. Rewards add torch tensors on `device`.
 
     Attributes:
         prompts: the tasks. codec: between frames and what is played. device: of all tensors.
@@ -42,10 +51,18 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         clip: the clip now in work, 0 is the first that is made.
         group_size: G, rows that are compared with each other stand side by side: rollouts of a prompt, or forks of a row.
         actions: (B, T-1, A) int64. prompt_ids: (B,) names.
+        copy: whether observations, rewards and flags are copies.
+        max_episode_steps: after how many steps every row is truncated; None: never.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FPS, "autoreset_mode": AutoresetMode.DISABLED}
+    autoreset_mode = AutoresetMode.DISABLED
     codec_kind: str
+
+    def __new__(cls, *_: Any, **__: Any) -> WorldModelVectorEnv:
+        """Before anything is computed, in a forked process as well; copies come through here too."""
+        settle_threads()
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -60,7 +77,11 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         spec: str,
         device: str | torch.device,
         render_mode: str | None,
+        copy: bool = True,
+        max_episode_steps: int | None = None,
     ):
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise InputError(f"max_episode_steps is {max_episode_steps}, but an episode needs at least 1 step")
         if num_envs < 1:
             raise InputError(f"num_envs is {num_envs}, but an environment needs at least 1 row")
         if not 1 <= prefix < frames or (frames - prefix) % clip_frames:
@@ -71,6 +92,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         if render_mode not in (None, "rgb_array"):
             raise InputError(f"render_mode is {render_mode!r}, but this environment knows None and 'rgb_array'")
         self.num_envs, self.device, self.render_mode = num_envs, torch.device(device), render_mode
+        self.copy, self.max_episode_steps = copy, max_episode_steps
         self.frames, self.prefix, self.clip_frames, self.steps_per_clip = frames, prefix, clip_frames, steps_per_clip
         self.clips = (frames - prefix) // clip_frames
         self.action_spec = action_specs.spec(spec)
@@ -78,22 +100,25 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         self.prompts = find_prompts(prompts, prompt_seeds, frames, prefix)
         self._check_prompts()
         self._rows: dict[str, Tensor] = {}  # everything that has one entry per row; `fork` repeats it
+        self._row_seeds = RowSeeds(num_envs)
         self._step, self.steps, self.group_size = 0, 0, 1
 
     # --- Gymnasium -------------------------------------------------------------------------------------------------------
 
     def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Start an episode in every row.
 
         Args:
-            seed: row b gets seed + b; or B seeds; None draws them from the environment's generator.
+            seed: row b gets seed + b; or B seeds. A row whose seed is None draws it from a generator of its own, which its
+                last given seed started, as the single environment of that row would.
             options: see `worldgym.envs.options.ResetOptions`.
         """
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        settle_threads()  # an environment that was made before a fork
         read = ResetOptions.read(options, self.num_envs, self.clips)
-        self.seeds = self._row_seeds(seed)
+        self.seeds = self._row_seeds.draw(seed)
+        super().reset(seed=int(seed) if np.ndim(seed) == 0 and seed is not None else None)
         self._choice = read.choose(self.prompts.ids, self.seeds)
         self.group_size = read.group_size
         if read.same_noise:
@@ -109,19 +134,21 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         encoded = torch.stack([self.codec.encode(row) for row in self._rows["prefix"][:: read.group_size]])
         self._begin(encoded.repeat_interleave(read.group_size, 0))
         self._constants()
-        return self._observation(), {"prompt_ids": self.prompt_ids, "seeds": tuple(self.seeds)}
+        return self._shown(), {"prompts": np.array(self._choice, np.int64), "seeds": np.array(self.seeds, np.int64)}
 
     def step(self, actions: Tensor | np.ndarray) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Any]]:
         """One step of every row.
 
         Returns:
-            Observation; reward (B,) float32, 0 (rewards are wrappers); terminated (B,) bool; truncated (B,) bool; info.
+            Observation; reward (B,) float32, 0 (rewards are wrappers); terminated (B,) bool; truncated (B,) bool, true in
+            all rows after `max_episode_steps`; info.
 
         Raises:
             InputError: the episode is over or never began, or the actions have the wrong shape, dtype, device or values.
                 On a GPU, values are looked at when the episode ends, so that no step waits for it.
         """
-        if self.finished:
+        cut = self.max_episode_steps is not None and self._step >= self.max_episode_steps
+        if self.finished or cut:
             raise InputError(
                 "the episode is over (autoreset is disabled): call reset() before the next step"
                 if self.steps
@@ -131,10 +158,13 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         self._step += 1
         if self.finished and bool(self._bad):
             raise InputError("an action of this episode was not a number or out of range")
-        return self._observation(), self._zero, self._over[int(self.finished)], self._over[0], {}
+        over, cut = self.finished, self._step == self.max_episode_steps
+        flags = self._zero, self._over[int(over)], self._over[int(cut and not over)]
+        return (self._shown(), *(flag.clone() if self.copy else flag for flag in flags), {})
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The last finished frame of every row, B times (H, W, 3) uint8; None without a render mode."""
+        self.check_begun("render()")
         if self.render_mode is None:
             return None
         return tuple(self.video()[:, -1].cpu().numpy())
@@ -148,7 +178,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         if groups < 1 or not self.steps:
             raise InputError(f"fork({groups}) needs a running episode and at least 1 group")
         self.video()  # decoded here once, not in each of G rows later
-        other = copy.copy(self)
+        other = copying.copy(self)
         other.num_envs, other.group_size = self.num_envs * groups, groups
         other._rows = {name: rows.repeat_interleave(groups, 0) for name, rows in self._rows.items()}
         other._decoded = [frames.repeat_interleave(groups, 0) for frames in self._decoded]
@@ -156,6 +186,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         other.seeds = [
             torch_seed(seed, "fork", self._step, group) for seed in self.seeds for group in range(first, first + groups)
         ]
+        other._row_seeds = RowSeeds(other.num_envs, other.seeds)
         other._bad = self._bad.clone()
         other._spaces()
         other._constants()
@@ -187,19 +218,23 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
     @property
     def prompt_ids(self) -> tuple[str, ...]:
         """(B,) names of the rows' prompts."""
+        self.check_begun("prompt_ids")
         return tuple(self.prompts.ids[index] for index in self._choice)
 
     @property
     def actions(self) -> Tensor:
         """(B, T-1, A) int64 on the device."""
-        return self._rows["actions"]
+        self.check_begun("actions")
+        return self._rows["actions"].clone() if self.copy else self._rows["actions"]
 
     def observation(self) -> dict[str, Tensor]:
         """What the last `reset` or `step` returned; of a forked environment, where to go on."""
-        return self._observation()
+        self.check_begun("observation()")
+        return self._shown()
 
     def video(self) -> Tensor:
         """(B, F, H, W, 3) uint8 on the device: the prefix as given and all finished frames, decoded once each."""
+        self.check_begun("video()")
         done = self.prefix + sum(frames.shape[1] for frames in self._decoded)
         if done < self.frames_done:
             played = self._played()[:, done : self.frames_done]
@@ -208,6 +243,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
 
     def truth(self) -> Tensor:
         """(B, F, H, W, 3) uint8 on the device: what truly happened, as many frames as `video` has."""
+        self.check_begun("truth()")
         return torch.from_numpy(self.prompts.truth[self._choice][:, : self.frames_done]).to(self.device)
 
     # --- what the two environments say themselves --------------------------------------------------------------------------
@@ -234,6 +270,16 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
     def _forked(self) -> None:
         """Called on a fork when its rows are there."""
 
+    def check_begun(self, what: str) -> None:
+        """Raise the sentence for whatever needs an episode before there is one."""
+        if not self._rows:
+            raise InputError(f"no episode has begun: call reset() before {what}")
+
+    def _shown(self) -> dict[str, Tensor]:
+        """The observation as a caller gets it."""
+        observation = self._observation()
+        return {name: part.clone() for name, part in observation.items()} if self.copy else observation
+
     # --- helpers -----------------------------------------------------------------------------------------------------------
 
     def _spaces(self, observation: spaces.Dict | None = None, action: spaces.Space | None = None) -> None:
@@ -247,7 +293,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         picture = (self.prefix, *self.prompts.prefix.shape[2:])
         return {
             "prefix": spaces.Box(0, 255, picture, np.uint8),
-            "actions": spaces.MultiDiscrete(sizes),
+            "actions": ActionGrid(sizes),
             "step": spaces.Discrete(self.steps_per_clip * self.clips + 1),
         }
 
@@ -263,31 +309,22 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         self._over = [torch.full((self.num_envs,), over, device=self.device) for over in (False, True)]
         self._clocks = torch.arange(self.steps + 1)[:, None].expand(-1, self.num_envs).unbind()  # made once, not at every step
 
-    def _row_seeds(self, seed: int | Sequence[int] | None) -> list[int]:
-        if seed is None:
-            return [int(self.np_random.integers(2**31)) for _ in range(self.num_envs)]
-        if isinstance(seed, int):
-            return [seed + row for row in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise InputError(f"{len(seed)} seeds came for {self.num_envs} rows; give one number, or one per row")
-        return [int(value) for value in seed]
-
     def _tensor(self, actions: Tensor | np.ndarray, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Actions as a tensor of this dtype on the device; integers do for int64, floating-point numbers for float32."""
         if isinstance(actions, Tensor):
             if actions.dtype == dtype and actions.shape == shape and actions.device == self.device:
-                return actions  # as it is nearly always
+                return actions.detach()  # as it is nearly always
             if actions.device.type != self.device.type:
                 raise InputError(f"the actions are on {actions.device}, but this environment is on {self.device}")
         else:
-            actions = torch.as_tensor(np.asarray(actions)).to(self.device)
+            actions = as_tensor(actions, "the actions").to(self.device)
         if tuple(actions.shape) != shape:
             raise InputError(f"the actions have shape {tuple(actions.shape)}, but this step takes {shape}")
         floating = dtype.is_floating_point
         if actions.is_floating_point() != floating or actions.dtype == torch.bool or actions.is_complex():
             wanted = "floating-point latents" if floating else "integer codes"
             raise InputError(f"the actions have dtype {actions.dtype}, but this step takes {wanted}")
-        return actions.to(dtype)
+        return actions.detach().to(dtype)
 
     def _refuse(self, bad: Tensor | bool, sentence: str) -> None:
         """Raise at once on a CPU; on a GPU remember it, because looking would make every step wait."""

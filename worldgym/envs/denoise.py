@@ -33,7 +33,7 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
     Action: Box (c, C, h, w), z at the next noise level.
     Reward: 0; wrap the environment in a reward.
     Episode end: terminated when the last clip (or that of the reset option "clip") is clean; never truncated.
-    Info: at reset "prompt_ids" and "seeds"; nothing at a step.
+    Info: at reset "prompts", indices into the prompts, and "seeds"; nothing at a step.
 
     Args:
         num_envs: B rows.
@@ -48,6 +48,8 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
         spec: action spec of the prompts.
         device: of all tensors.
         render_mode: None or "rgb_array".
+        copy: whether observations are copies; False is a little faster, for loops that keep none of them.
+        max_episode_steps: after how many steps every row is truncated; None: never.
     """
 
     codec_kind = "latent-codec"
@@ -66,9 +68,12 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
         spec: str = "doom",
         device: str | torch.device = "cpu",
         render_mode: str | None = None,
+        copy: bool = True,
+        max_episode_steps: int | None = None,
     ):
         self.sigmas = flow.time_grid(steps, shift)
-        super().__init__(num_envs, codec, prompts, prompt_seeds, frames, prefix, clip_frames, steps, spec, device, render_mode)
+        common = (spec, device, render_mode, copy, max_episode_steps)
+        super().__init__(num_envs, codec, prompts, prompt_seeds, frames, prefix, clip_frames, steps, *common)
         self._cell = (self.codec.channels, *self.codec.grid)
         z = spaces.Box(-BOUND, BOUND, (clip_frames, *self._cell), np.float32)
         own = {
@@ -81,9 +86,10 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
 
     def trajectory(self) -> DenoiseTrajectory:
         """The finished clips, for `DenoiseAgent.logprob`."""
+        self.check_begun("trajectory()")
         done, rows = self.frames_done, self._rows
         latents, path = rows["latents"][:, :done].clone(), rows["path"][:, : self.clip].clone()
-        return DenoiseTrajectory(latents, self.actions[:, : done - 1], self.prefix, path, self.sigmas)
+        return DenoiseTrajectory(latents, self._rows["actions"][:, : done - 1].clone(), self.prefix, path, self.sigmas)
 
     def _begin(self, prefix: Tensor) -> None:
         rows, clip = self.num_envs, (self.clip_frames, *self._cell)

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from worldgym.errors import InputError, unknown
 from worldgym.rng import generator
 
@@ -19,12 +21,15 @@ class ResetOptions:
         group_size: G rows per prompt, side by side: rows b G to b G + G - 1 share prompt b.
         clip: the episode ends with this clip (0 is the first that is made); None says the last.
         same_noise: rows of a group start from the same noise (denoise step only; DanceGRPO's setting).
+        reset_mask: (B,) bool, Gymnasium's way to reset some rows only; all of them true is an ordinary reset, and nothing else
+            will do, because rows share one clock.
     """
 
     prompts: Sequence[int | str] | None = None
     group_size: int = 1
     clip: int | None = None
     same_noise: bool = False
+    reset_mask: Sequence[bool] | None = None
 
     @classmethod
     def read(cls, options: dict[str, Any] | None, rows: int, clips: int) -> ResetOptions:
@@ -38,6 +43,11 @@ class ResetOptions:
             if name not in known:
                 raise unknown("reset option", name, known)
         read = cls(**(options or {}))
+        if read.reset_mask is not None and not (np.shape(read.reset_mask) == (rows,) and np.all(read.reset_mask)):
+            raise InputError(
+                f"reset_mask is {np.asarray(read.reset_mask).tolist()}, but the {rows} rows of this environment share one "
+                "clock and begin together; reset all of them, with a mask that is all true or without one"
+            )
         if read.group_size < 1 or rows % read.group_size:
             raise InputError(f"group_size is {read.group_size}, but it must divide the {rows} rows of this environment")
         if read.clip is not None and not 0 <= read.clip < clips:

@@ -9,9 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from worldgym.envs.base import FPS, WorldModelVectorEnv
+from worldgym.envs.incoming import as_tensor
+from worldgym.recipes import HasRecipe
 
 
-class SingleEnv(gym.Env):
+class SingleEnv(HasRecipe, gym.Env):
     """Holds a vector environment with one row and takes the batch axis away; every observation is a copy.
 
     Attributes:
@@ -31,15 +33,18 @@ class SingleEnv(gym.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start an episode; `options` as in `worldgym.envs.options.ResetOptions`."""
+        """Start an episode; `options` as in `worldgym.envs.options.ResetOptions`.
+
+        Info: "prompt", index into the prompts, and "seed".
+        """
         super().reset(seed=seed)
         seed = int(self.np_random.integers(2**31)) if seed is None else int(seed)
-        observation, _ = self.core.reset(seed=seed, options=options)
-        return _first(observation), {"prompt_id": self.core.prompt_ids[0], "seed": seed}
+        observation, info = self.core.reset(seed=seed, options=options)
+        return _first(observation), {"prompt": int(info["prompts"][0]), "seed": seed}
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One step; errors as in the vector environment."""
-        observation, reward, over, cut, info = self.core.step(np.asarray(action)[None])
+        observation, reward, over, cut, info = self.core.step(as_tensor(action, "the action")[None])
         return _first(observation), float(reward[0]), bool(over[0]), bool(cut[0]), info
 
     def render(self) -> np.ndarray | None:
@@ -54,6 +59,10 @@ class SingleEnv(gym.Env):
     def fork(self, groups: int, first: int = 0) -> WorldModelVectorEnv:
         """G continuations from here, as a vector environment of G rows."""
         return self.core.fork(groups, first)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.np_random  # noqa: B018  a generator is made at first use; a copy must draw the same seeds
+        return self.__dict__
 
     def _adopt(self) -> None:
         self.render_mode = self.core.render_mode

@@ -20,6 +20,7 @@ from torch import nn
 
 from worldgym import zoo
 from worldgym.envs.denoise import DenoiseEnv
+from worldgym.envs.incoming import as_tensor
 from worldgym.envs.token import TokenEnv
 from worldgym.errors import InputError, unknown
 from worldgym.models.diffusion.agent import DenoiseAgent
@@ -38,6 +39,7 @@ class _Steering(gym.Wrapper, RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         if not isinstance(self.unwrapped, self.wants):
             raise InputError(f"{type(self).__name__} steers a {self.wants.__name__}, but got {type(self.unwrapped).__name__}")
+        _check_whole(env, type(self).__name__)
         self._seen: dict[str, np.ndarray] = {}
 
     def reset(
@@ -49,8 +51,8 @@ class _Steering(gym.Wrapper, RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One step with what the frozen model makes of the action."""
-        if not self._seen or self.unwrapped.core.finished:
-            return self.env.step(self.env.action_space.sample())  # the environment raises the error
+        if self.unwrapped.core.finished:
+            return self.env.step(self.env.action_space.sample())  # the environment says what is wrong
         self._seen, *rest = self.env.step(self._steered(action))
         return self._seen, *rest
 
@@ -82,7 +84,7 @@ class NoiseSteering(_Steering):
 
     def _steered(self, action: np.ndarray) -> np.ndarray:
         ahead = self._agent.propose(self._seen)
-        numbers = torch.as_tensor(np.asarray(action, np.float32), device=ahead.mean.device)
+        numbers = as_tensor(action, "the action").to(ahead.mean.device, torch.float32)
         if numbers.numel() != ahead.mean.numel():
             raise InputError(f"the action has shape {tuple(numbers.shape)}, but this view takes {self.action_space.shape}")
         return ahead.sample(self.scale * numbers.reshape(ahead.mean.shape))[0].cpu().numpy()
@@ -112,9 +114,10 @@ class TopKToken(_Steering):
         self.action_space = spaces.Discrete(k)
 
     def _steered(self, action: int) -> int:
-        if not 0 <= int(action) < self.k:
+        number = as_tensor(action, "the action")
+        if number.numel() != 1 or number.is_floating_point() or not 0 <= int(number) < self.k:
             raise InputError(f"the action is {action}, but this view takes 0 to {self.k - 1}")
-        return int(self._agent.propose(self._seen)[0, 0].topk(self.k).indices[int(action)])
+        return int(self._agent.propose(self._seen)[0, 0].topk(self.k).indices[int(number)])
 
 
 class FlatObservation(gym.ObservationWrapper, RecordConstructorArgs):
@@ -128,6 +131,8 @@ class FlatObservation(gym.ObservationWrapper, RecordConstructorArgs):
     def __init__(self, env: gym.Env, keys: Sequence[str] | None = None):
         RecordConstructorArgs.__init__(self, keys=keys)
         gym.ObservationWrapper.__init__(self, env)
+        if not isinstance(env.observation_space, spaces.Dict):
+            raise InputError(f"FlatObservation reads a Dict of parts, but the observation is {env.observation_space} already")
         parts = env.observation_space.spaces
         self._keys = tuple(keys or (name for name in parts if name != "prefix"))
         for name in self._keys:
@@ -141,6 +146,16 @@ class FlatObservation(gym.ObservationWrapper, RecordConstructorArgs):
         """(D,) float32, each part divided by its largest value; what lies beyond is cut off."""
         parts = [np.asarray(observation[name], np.float32) / self._highs[name] for name in self._keys]
         return np.concatenate([np.ravel(part) for part in parts]).clip(-1, 1).astype(np.float32)
+
+
+def _check_whole(env: gym.Env, view: str) -> None:
+    """The frozen model reads the environment's own observation: what flattens or stacks it belongs outside."""
+    inner = env
+    while isinstance(inner, gym.Wrapper):
+        if inner.observation_space != inner.env.observation_space:
+            name = type(inner).__name__
+            raise InputError(f"{view} reads the whole observation, which {name} changes; put it inside: {name}({view}(env))")
+        inner = inner.env
 
 
 def _high(space: spaces.Space) -> np.ndarray:

@@ -30,7 +30,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
     cells `schedule.waves[step mod W]` in order; what is left over in a short wave is not looked at.
     Reward: 0; wrap the environment in a reward.
     Episode end: terminated when the last frame (or that of the reset option "clip") is complete; never truncated.
-    Info: at reset "prompt_ids" and "seeds"; nothing at a step.
+    Info: at reset "prompts", indices into the prompts, and "seeds"; nothing at a step.
 
     Args:
         num_envs: B rows.
@@ -44,6 +44,8 @@ class TokenVectorEnv(WorldModelVectorEnv):
         spec: action spec of the prompts.
         device: of all tensors.
         render_mode: None or "rgb_array".
+        copy: whether observations are copies; False is a little faster, for loops that keep none of them.
+        max_episode_steps: after how many steps every row is truncated; None: never.
     """
 
     codec_kind = "frame-codec"
@@ -61,6 +63,8 @@ class TokenVectorEnv(WorldModelVectorEnv):
         spec: str = "doom",
         device: str | torch.device = "cpu",
         render_mode: str | None = None,
+        copy: bool = True,
+        max_episode_steps: int | None = None,
     ):
         if isinstance(codec, str):
             from worldgym.zoo import load_codec
@@ -68,7 +72,8 @@ class TokenVectorEnv(WorldModelVectorEnv):
             codec = load_codec(codec, self.codec_kind, device)
         self.schedule = code_schedule(schedule, codec.grid, window)
         waves = len(self.schedule.waves)
-        super().__init__(num_envs, codec, prompts, prompt_seeds, frames, prefix, 1, waves, spec, device, render_mode)
+        common = (spec, device, render_mode, copy, max_episode_steps)
+        super().__init__(num_envs, codec, prompts, prompt_seeds, frames, prefix, 1, waves, *common)
         codes, width = self.codec.codes, self.schedule.width
         written = spaces.Box(-1, codes - 1, (frames, math.prod(self.codec.grid)), np.int64)
         action = spaces.Discrete(codes) if width == 1 else spaces.MultiDiscrete([codes] * width)
@@ -77,9 +82,10 @@ class TokenVectorEnv(WorldModelVectorEnv):
 
     def trajectory(self) -> TokenTrajectory:
         """The finished frames, for `TokenAgent.logprob`."""
+        self.check_begun("trajectory()")
         done = self.frames_done
         codes = self._rows["codes"][:, :done].clone()
-        return TokenTrajectory(codes, self.actions[:, : done - 1], self.prefix, self.schedule)
+        return TokenTrajectory(codes, self._rows["actions"][:, : done - 1].clone(), self.prefix, self.schedule)
 
     def _begin(self, prefix: Tensor) -> None:
         codes = torch.full((self.num_envs, self.frames, prefix.shape[2]), -1, device=self.device)

@@ -19,12 +19,14 @@ import tyro
 from worldgym.errors import exit_with_sentence
 from worldgym.eval.running import processor
 from worldgym.eval.running.arguments import Job
+from worldgym.untrusted import check_numbers
 
 
 @exit_with_sentence
 def main() -> None:
     """The program."""
     asked = tyro.cli(Job, prog="python -m worldgym.eval", description=__doc__)
+    check_numbers(asked)
     if asked.verify:
         processor.everywhere_the_same()
         from worldgym.eval.running import verify

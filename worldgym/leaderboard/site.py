@@ -46,12 +46,12 @@ def build(boards: Sequence[Board], out: Path) -> Path:
 
 def page(data: Any) -> str:
     """The whole HTML with data inside."""
-    style, script = ((PAGE / name).read_text() for name in ("style.css", "script.js"))
+    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "media-src 'self' file:; img-src 'self' data:; base-uri 'none'; form-action 'none'"
     )
-    text = (PAGE / "page.html").read_text()
+    text = (PAGE / "page.html").read_text(encoding="utf-8")
     parts = {"POLICY": html.escape(policy), "STYLE": style, "DATA": embedded(data), "SCRIPT": script}
     for name, part in parts.items():
         before, _, after = text.partition(f"<!--{name}-->")

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from torch import Tensor
 
@@ -54,7 +54,8 @@ class Reward:
         name: key of the term.
         range: (lowest, highest) value of the term; infinite where there is no bound.
         uses_truth: whether it wants the true frames; None comes in their place if not.
-        note: what stands behind the term, where that depends on what is installed; goes to info["reward_notes"].
+        note: what stands behind the term, where that depends on what is installed.
+        notes: the notes of this reward and those further in, by name.
         claims: kinds of bad clips that it promises to score lower than the truth: "frozen", "noise", "shuffled" (other
             actions than those given), "degraded" (blur, lost codes). A test holds it to that.
 
@@ -79,17 +80,27 @@ class Reward:
         """The face for this kind of environment: a subclass of this class and of Gymnasium's wrapper."""
         if issubclass(cls, (_Single, _Batched)):
             return object.__new__(cls)
+        if not isinstance(env, (gym.Env, VectorEnv)):
+            raise InputError(f"{cls.__name__} wraps a Gymnasium environment, but got {type(env).__name__}")
+        return object.__new__(cls.face(isinstance(env, VectorEnv)))
+
+    @classmethod
+    def face(cls, batched: bool) -> type:
+        """This class as a wrapper of single or of batched environments."""
         if cls.__dict__.get("_faces") is None:
             # both faces carry the public name, so that an EnvSpec names the class that users wrote
             names = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__qualname__": cls.__qualname__, "_public": cls}
-            cls._faces = {batched: type(cls.__name__, (cls, face), names) for batched, face in _FACES.items()}
-        if not isinstance(env, (gym.Env, VectorEnv)):
-            raise InputError(f"{cls.__name__} wraps a Gymnasium environment, but got {type(env).__name__}")
-        return object.__new__(cls._faces[isinstance(env, VectorEnv)])
+            cls._faces = {many: type(cls.__name__, (cls, face), names) for many, face in _FACES.items()}
+        return cls._faces[batched]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        """Pickles and copies name the public class, because the face has no name of its own."""
+        return _bare, (self._public, isinstance(self, _Batched)), self.__dict__
 
     def __init__(self, env: Any, weight: float = 1.0, due: str = "episode", **recorded: Any):
         if due not in DUE:
             raise unknown("time at which a reward is due", due, DUE)
+        refuse_conversion(env, type(self).__name__)
         # what this very class takes: a reward without a weight, or one that fixes what its parent lets choose, is rebuilt so
         takes = inspect.signature(self._public.__init__).parameters
         every = {"weight": weight, "due": due, **recorded}
@@ -139,6 +150,11 @@ class Reward:
         inside = self.unwrapped
         return getattr(inside, "core", inside)
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What stands behind the terms of this reward and of those further in, where there is something to say."""
+        return {**notes_of(self.env), **({self.name: self.note} if self.note else {})}
+
     def shares(self, given: int) -> bool:
         """Whether rows may have frames in common that a judge should read once: several are given, or each clip is scored."""
         return given > 1 or self.due == "clip"
@@ -156,6 +172,7 @@ class Reward:
     def evaluate(self) -> Scored | None:
         """Score what is finished now: (B,) and per frame; None when nothing is due."""
         core = self.core
+        core.check_begun("evaluate()")
         if not (core.finished if self.due == "episode" else core.clip_done):
             return None
         frames, truth = core.video(), core.truth() if self.uses_truth else None
@@ -172,8 +189,6 @@ class Reward:
         info = dict(info)
         terms = {self.name: scored.total, **scored.extra}
         info["reward_terms"] = {**info.get("reward_terms", {}), **{name: face(x) for name, x in terms.items()}}
-        if self.note:
-            info["reward_notes"] = {**info.get("reward_notes", {}), self.name: self.note}
         if scored.per_frame is not None:
             info["reward_frames"] = {**info.get("reward_frames", {}), self.name: face(scored.per_frame)}
         return info
@@ -204,6 +219,11 @@ class _Batched(VectorWrapper):
         VectorWrapper.__init__(self, env)
 
     @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """That of the environment, where torchrl looks for it."""
+        return self.unwrapped.autoreset_mode
+
+    @property
     def spec(self) -> EnvSpec | None:
         """The recipe of the environment with this reward around it, for `worldgym.make_vec`."""
         return recipe_with(self.env.spec, self._public, self._recorded)
@@ -225,6 +245,31 @@ def recipe_with(spec: EnvSpec | None, wrapper: type, arguments: dict[str, Any]) 
     entry = WrapperSpec(wrapper.__name__, f"{wrapper.__module__}:{wrapper.__name__}", arguments)
     spec.additional_wrappers = (*spec.additional_wrappers, entry)
     return spec
+
+
+def notes_of(env: Any) -> dict[str, str]:
+    """The notes of all rewards of an environment, by name of their term."""
+    while isinstance(env, (gym.Wrapper, VectorWrapper)):
+        if isinstance(env, Reward):
+            return env.notes
+        env = env.env
+    return {}
+
+
+def refuse_conversion(env: Any, name: str) -> None:
+    """A batched reward adds torch tensors to what comes from inside."""
+    while isinstance(env, (gym.Wrapper, VectorWrapper)):
+        if any(base.__name__ == "ArrayConversion" for base in type(env).__mro__):  # its module needs one that few have
+            kind = type(env).__name__
+            raise InputError(
+                f"{name} stands outside {kind}, but it scores torch tensors; put it inside: {kind}({name}(env), …)"
+            )
+        env = env.env
+
+
+def _bare(public: type[Reward], batched: bool) -> Reward:
+    """An instance without its attributes, which `pickle` and `copy` fill in."""
+    return object.__new__(public.face(batched))
 
 
 _FACES = {False: _Single, True: _Batched}

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from torch import Tensor
 
 from worldgym.errors import InputError, unknown
 from worldgym.rewards.advantages import ADVANTAGES, composed, optimality
-from worldgym.rewards.base import recipe_with
+from worldgym.rewards.base import notes_of, recipe_with, refuse_conversion
 
 
 class CompositeReward(VectorWrapper):
@@ -33,6 +33,7 @@ class CompositeReward(VectorWrapper):
     def __init__(self, env: VectorEnv, weights: dict[str, float], spread: str = "global", clip: float = 2.0):
         if not isinstance(env, VectorEnv):
             raise InputError("CompositeReward compares rows with each other and needs a batched environment (make_vec)")
+        refuse_conversion(env, "CompositeReward")
         super().__init__(env)
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0 or clip <= 0:
             raise InputError(
@@ -54,6 +55,16 @@ class CompositeReward(VectorWrapper):
             reward = composed(parts, self.unwrapped.group_size, self.spread).clamp(-self.limit, self.limit)
             info = {**info, "advantage": reward, "optimality": optimality(reward, self.limit)}
         return observation, reward, over, cut, info
+
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """That of the environment, where torchrl looks for it."""
+        return self.unwrapped.autoreset_mode
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What stands behind the terms inside, by name; see `Reward.note`."""
+        return notes_of(self.env)
 
     @property
     def spec(self) -> EnvSpec | None:

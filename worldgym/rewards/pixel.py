@@ -18,7 +18,7 @@ class PixelReward(Reward):
     """RLVR-World's reward (arXiv 2505.13934): r = - 1/n sum_i ( mean |x_i - y_i| + d(x_i, y_i) ), y the truth, in [0, 1].
 
     d is LPIPS-VGG where the `lpips` package and its weights are at hand, else a distance on features of a bundled net, in
-    [0, 1] (see `judges.perceptual`); `info["reward_notes"]["pixel"]` says which, and so does the attribute `note`.
+    [0, 1] (see `judges.perceptual`); the attribute `note` says which.
 
     Known way to cheat: blur. Where the truth is uncertain, the grey mean of all possibilities is closer to it than any
     sharp frame; and a copy of the given frame scores well where little moves. The perceptual part guards against blur, not

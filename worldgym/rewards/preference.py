@@ -20,7 +20,7 @@ class PreferenceReward(Reward):
 
     One number per clip, no per-frame values. VideoAlign itself, or any `judges.protocols.VideoPreference`, goes in as `judge`.
     The bundled judge is a stand-in and says so: VQ from a quality net, MQ from block matching
-    (`judges.protocols.BundledPreference`). `info["reward_notes"]["preference"]` names what judged.
+    (`judges.protocols.BundledPreference`). The attribute `note` names what judged.
 
     Known way to cheat: a slow pan over one sharp picture is explained perfectly by the frame before, moves enough, and
     follows no action. The published judge is known to like calm, glossy video as well.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -12,6 +13,7 @@ import tyro
 
 from worldgym.data import leaks
 from worldgym.errors import InputError, exit_with_sentence, unknown
+from worldgym.files import claimed
 from worldgym.train import presets
 from worldgym.train.config import (
     ALGORITHMS,
@@ -23,6 +25,7 @@ from worldgym.train.config import (
     sections,
 )
 from worldgym.train.settings import Settings
+from worldgym.untrusted import check_numbers
 
 PROGRAM = "python -m worldgym.train"
 
@@ -36,10 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     config = read(words)
     from worldgym.train import run
 
-    if words == arguments:
-        print(run.train(config, command))
-        return
-    with leaks.allowed() as noted:
+    check_numbers(config)
+    with claimed(config.run.out), leaks.allowed() if words != arguments else contextlib.nullcontext([]) as noted:
         path = run.train(config, command)
     leaks.put_on_card(path, noted)
     print(path)

@@ -32,7 +32,8 @@ DATA_SEED = 7  # of prompts that are recorded for a run; world seeds from 70,000
 def make_env(config: TrainRun, world: WorldModel, rows: int, prompts: Prompts, device: torch.device) -> Any:
     """A batched environment with the rewards of `config` around it, the guards innermost."""
     chosen = _env_id(config, world)
-    env = gym.make_vec(chosen, num_envs=rows, prompts=prompts, codec=world.codec, device=device, **_own(config, world))
+    own = {**_own(config, world), "copy": False}  # no loop of ours keeps an observation
+    env = gym.make_vec(chosen, num_envs=rows, prompts=prompts, codec=world.codec, device=device, **own)
     for name, arguments in _wrappers(config):
         env = reward_classes()[name](env, **arguments)
     return env

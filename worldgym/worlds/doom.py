@@ -10,21 +10,20 @@ other actions from step k on give what would have happened.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import tempfile
-from collections.abc import Iterator
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import vizdoom as vzd
 from gymnasium import spaces
 from PIL import Image
 
 from worldgym.actions import ActionSpec, spec
-from worldgym.errors import InputError
+from worldgym.errors import InputError, unknown
+from worldgym.recipes import HasRecipe
+from worldgym.worlds.engine import Engine
 
 BUTTONS = (
     ("MOVE_FORWARD", "move", "forward"),
@@ -38,6 +37,17 @@ BUTTONS = (
     ("SELECT_NEXT_WEAPON", "weapon", "weapon"),
 )
 POSE_VARIABLES = ("POSITION_X", "POSITION_Y", "CAMERA_POSITION_Z", "CAMERA_ANGLE", "CAMERA_PITCH", "CAMERA_ROLL")
+CHEATS = ("god", "give Shotgun", "give Pistol", "give ammo")
+# Keys for a person: of each row at most one is held; a key, the action column, and by how much it changes it.
+KEYS = (
+    (None, ("w", "move", 1), ("s", "move", 2)),
+    (None, ("a", "strafe", 1), ("d", "strafe", 2)),
+    (None, ("i", "pitch", -2), ("k", "pitch", 2)),
+    (None, ("j", "yaw", -3), ("l", "yaw", 3)),
+    (None, ("e", "attack", 1)),
+    (None, (" ", "jump", 1)),
+    (None, ("q", "weapon", 1)),
+)
 STATE_VARIABLES = ("VELOCITY_X", "VELOCITY_Y", "ON_GROUND", "SELECTED_WEAPON", "ATTACK_READY")
 
 
@@ -73,6 +83,19 @@ class DoomConfig:
         """Frames per second."""
         return 35 / self.tics
 
+    @classmethod
+    def of(cls, config: DoomConfig | Mapping[str, Any]) -> DoomConfig:
+        """A config from itself, or from a mapping of its fields; what is left out keeps its default."""
+        if isinstance(config, cls):
+            return config
+        if not isinstance(config, Mapping):
+            raise InputError(f"config is {config!r}, but the game takes a DoomConfig or a dict of its fields")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in config:
+            if name not in known:
+                raise unknown("field of DoomConfig", name, known)
+        return cls(**config)
+
 
 DOOM_ROOMS = DoomConfig()
 
@@ -85,7 +108,7 @@ class Snapshot:
     actions: np.ndarray
 
 
-class DoomWorld(gym.Env):
+class DoomWorld(HasRecipe, gym.Env):
     """A Doom map without monsters, played with the action spec "doom".
 
     Description: two calm weapons (pistol, shotgun), endless ammunition, no harm, no score on the screen.
@@ -96,57 +119,73 @@ class DoomWorld(gym.Env):
     Info: "pose" (6,) float64: x, y, eye height in map units, yaw (positive turns right), pitch (positive looks down), roll,
     degrees; "velocity" (2,) units per tic; "on_ground", "attack_ready" bool; "weapon" slot number.
 
+    The engine runs in a process of its own and ends with this one (see `worldgym.worlds.engine`). A world that is copied or
+    pickled starts another engine when it is first used and plays itself to the same state.
+
     Args:
-        config: which map and how it is played.
+        config: which map and how it is played: a `DoomConfig`, or a dict of its fields, as a recipe's JSON has it.
         render_mode: None or "rgb_array".
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": DOOM_ROOMS.fps}
 
-    def __init__(self, config: DoomConfig = DOOM_ROOMS, render_mode: str | None = None):
-        self.config = config
+    def __init__(self, config: DoomConfig | Mapping[str, Any] = DOOM_ROOMS, render_mode: str | None = None):
+        if render_mode not in (None, "rgb_array"):
+            raise InputError(f"render_mode is {render_mode!r}, but the game knows None and 'rgb_array'")
+        self.config = config = DoomConfig.of(config)
         self.spec_actions: ActionSpec = spec(config.spec)
         self.metadata = {**self.metadata, "render_fps": config.fps}
         self.render_mode = render_mode
         self.observation_space = spaces.Box(0, 255, (config.height, config.width, 3), np.uint8)
         self.action_space = spaces.MultiDiscrete(self.spec_actions.sizes)
-        self._game = _start_engine(config)
         self._frame = np.zeros(self.observation_space.shape, np.uint8)
         self._seed: int | None = None
         self._played: list[np.ndarray] = []
         self._info: dict[str, Any] = {}
+        self._over = self._closed = False
+        self._engine: Engine | None = _start_engine(config)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """Start at a place that the seed decides. Without a seed, one is drawn from the env's own generator."""
+        """Start at a place that the seed decides. Without a seed, one is drawn from the env's own generator.
+
+        Raises:
+            InputError: the game was closed, its engine has died, or it belongs to another process.
+        """
+        engine = self._running()
         super().reset(seed=seed)
-        self._seed = int(self.np_random.integers(2**31) if seed is None else seed)
-        self._played = []
-        self._game.set_seed(self._seed & 0xFFFFFFFF)
-        self._game.new_episode()
-        for command in ("god", "give Shotgun", "give Pistol", "give ammo"):
-            self._game.send_game_command(command)
-        nothing = [0.0] * (len(BUTTONS) + 2)
-        self._game.make_action(nothing, self.config.settle)
-        for _ in range(self.config.still):
-            self._game.make_action(nothing, 1)
-        self._look()
+        self._begin(engine, int(self.np_random.integers(2**31) if seed is None else seed))
         return self._frame.copy(), dict(self._info)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Play one action (A,) int for `config.tics` tics."""
-        self._act(action, self.config.tics)
-        terminated = self._game.is_episode_finished()
-        if not terminated:
-            self._look()
-        return self._frame.copy(), 0.0, terminated, False, dict(self._info)
+        self._act(action)
+        return self._frame.copy(), 0.0, self._over, False, dict(self._info)
 
     def render(self) -> np.ndarray | None:
         """The current frame (H, W, 3) uint8."""
+        if self._seed is None:
+            raise InputError("the world has no picture yet; call reset() before render()")
         return self._frame.copy() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
         """End the engine."""
-        self._game.close()
+        if self._engine is not None:
+            self._engine.close()
+        self._closed = True
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], np.ndarray]:
+        """What `gymnasium.utils.play.play` needs to know: keys that are held together, and their action (A,) int64.
+
+        W and S move, A and D strafe, J and L turn, I and K look up and down, space jumps, E attacks, Q switches the weapon.
+        """
+        nothing = self.spec_actions.null
+        actions = {}
+        for held in itertools.product(*KEYS):
+            action = nothing.copy()
+            for _, column, change in filter(None, held):
+                action[self.spec_actions.column(column)] += change
+            actions[tuple(sorted(key[0] for key in held if key))] = action
+        return actions
 
     def snapshot(self) -> Snapshot:
         """The present state, to go back to."""
@@ -164,29 +203,49 @@ class DoomWorld(gym.Env):
 
     def blocking_lines(self) -> np.ndarray:
         """Lines nobody can walk through, and doorways that end the episode: (n, 4) float64 x1, y1, x2, y2."""
-        lines = [
-            (line.x1, line.y1, line.x2, line.y2)
-            for sector in self._game.get_state().sectors
-            for line in sector.lines
-            if line.is_blocking
-        ]
+        lines = self._running().ask("lines")
         return np.array(sorted(set(lines)) + list(_FORBIDDEN_DOORS.get(self.config.scenario, ())), np.float64)
 
-    def _act(self, action: np.ndarray, tics: int) -> None:
-        if self._seed is None or self._game.is_episode_finished():
+    def __getstate__(self) -> dict[str, Any]:
+        self.np_random  # noqa: B018  a generator is made at first use; a copy must draw the same seeds
+        return {**self.__dict__, "_engine": None, "_played": list(self._played)}
+
+    def _running(self) -> Engine:
+        """The engine; a copy gets its own and plays itself to where it was copied."""
+        if self._closed:
+            raise InputError("the game was closed; make the environment again")
+        if self._engine is None:
+            self._engine = _start_engine(self.config)
+            if self._seed is not None:
+                played, self._played = self._played, []
+                self._begin(self._engine, self._seed)
+                for action in played:
+                    self._act(action)
+        return self._engine
+
+    def _begin(self, engine: Engine, seed: int) -> None:
+        nothing = [0.0] * (len(BUTTONS) + 2)
+        view = engine.ask("episode", seed & 0xFFFFFFFF, list(CHEATS), nothing, self.config.settle, self.config.still)
+        self._seed, self._played = seed, []
+        self._look(*view)
+
+    def _act(self, action: np.ndarray) -> None:
+        engine = self._running()
+        if self._seed is None or self._over:
             raise InputError("the episode is over or has not begun; call reset() before step()")
         action = self.spec_actions.check(np.asarray(action), "action")
         if action.ndim != 1:
             raise InputError(f"action has shape {action.shape}; one step takes ({len(self.spec_actions.sizes)},)")
+        view = engine.ask("act", _buttons(self.spec_actions, action, self.config.tics), self.config.tics)
         self._played.append(action)
-        self._game.make_action(_buttons(self.spec_actions, action, self.config.tics), tics)
+        self._look(*view)
 
-    def _look(self) -> None:
-        state = self._game.get_state()
-        image = Image.fromarray(state.screen_buffer)
+    def _look(self, screen: np.ndarray | None, values: list[float] | None) -> None:
+        self._over = screen is None
+        if self._over:
+            return
         size = (self.config.width, self.config.height)
-        self._frame = np.asarray(image.resize(size, Image.Resampling.BOX))  # area average
-        values = state.game_variables
+        self._frame = np.asarray(Image.fromarray(screen).resize(size, Image.Resampling.BOX))  # area average
         pose = np.array(values[: len(POSE_VARIABLES)], np.float64)
         pose[3] = -pose[3] % 360  # the engine counts anti-clockwise
         rest = dict(zip(STATE_VARIABLES, values[len(POSE_VARIABLES) :], strict=True))
@@ -211,39 +270,9 @@ def _buttons(spec: ActionSpec, action: np.ndarray, tics: int) -> list[float]:
     return [*pressed, -float(pitch), float(yaw)]  # the engine's look delta is positive upwards
 
 
-def _start_engine(config: DoomConfig) -> vzd.DoomGame:
-    game = vzd.DoomGame()
-    game.set_doom_scenario_path(os.path.join(vzd.scenarios_path, config.scenario))
-    game.set_doom_map(config.map)
-    game.set_doom_config_path(os.devnull)  # else the engine writes its settings into the user's folder
-    game.set_screen_resolution(vzd.ScreenResolution.RES_256X144)
-    game.set_screen_format(vzd.ScreenFormat.RGB24)
-    game.set_sectors_info_enabled(True)
-    game.set_render_hud(False)
-    game.set_render_crosshair(False)
-    game.set_render_messages(False)
-    game.set_window_visible(False)
-    game.set_sound_enabled(False)
-    game.set_mode(vzd.Mode.PLAYER)
-    game.set_episode_timeout(0)
+def _start_engine(config: DoomConfig) -> Engine:
     names = [name for name, _, _ in BUTTONS] + ["LOOK_UP_DOWN_DELTA", "TURN_LEFT_RIGHT_DELTA"]
-    game.set_available_buttons([getattr(vzd.Button, name) for name in names])
-    variables = [getattr(vzd.GameVariable, name) for name in POSE_VARIABLES + STATE_VARIABLES]
-    game.set_available_game_variables(variables)
-    game.add_game_args("+sv_cheats 1 +sv_infiniteammo 1")
-    with _folder(tempfile.gettempdir()):  # the engine makes a folder where it is started
-        game.init()
-    return game
-
-
-@contextlib.contextmanager
-def _folder(path: str) -> Iterator[None]:
-    before = os.getcwd()
-    os.chdir(path)
-    try:
-        yield
-    finally:
-        os.chdir(before)
+    return Engine(config.scenario, config.map, names, [*POSE_VARIABLES, *STATE_VARIABLES])
 
 
 WORLDS = {config.name: config for config in (DOOM_ROOMS,)}

@@ -11,6 +11,7 @@ import pytest
 from eval_finished import load, toy_suite
 from eval_toys import record
 
+from worldgym.actions import DOOM
 from worldgym.eval import __main__
 from worldgym.eval.protocols import action_following, entries
 from worldgym.eval.results import schema
@@ -73,7 +74,13 @@ def test_a_model_that_answers_in_writing(place, monkeypatch):
     """Questions go out, finished videos come in; they equal what the class would have answered."""
     run(monkeypatch, *command("python -m worldgym.eval --export questions"))
     about = json.loads(Path("questions/questions.json").read_text())
-    assert about["columns"]["move"] == ["null", "forward", "back"] and len(about["clips"]) == 6
+    assert [column["name"] for column in about["columns"]] == list(DOOM.names) and len(about["clips"]) == 6
+    for column, known in zip(about["columns"], DOOM.columns, strict=True):  # as the array has them, bins in degrees
+        if "degrees" in column:
+            np.testing.assert_allclose(column["degrees"], known.centers, atol=1e-6)
+        else:
+            assert column["labels"] == list(known.labels)
+    assert about["columns"][DOOM.column("yaw")]["degrees"][-1] > 0 and "positive yaw turns right" in about["camera"]
     Path("videos").mkdir()
     sys.path.append(str(place))
     from mymodel import Fade

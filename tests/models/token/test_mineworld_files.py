@@ -193,3 +193,27 @@ def test_loading_the_largest_file_holds_its_weights_once(tmp_path):
     assert touched > 1e7
     assert peak < 1.3 * size
     assert private < 0.3 * size  # what is not in the mapped file: the program itself
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tokenizer.loss.discriminator.weight",
+        "tokenizer.model_ema.decay",
+        "tokenizer.model.loss.logvar",
+        "transformer.value_head.weight",
+        "optimizer.state",
+        "transformer.model.value.bias",
+    ],
+)
+def test_what_training_left_behind_is_warned_of_whatever_its_name(small, name: str):
+    """Beside tokenizer and transformer in one file, and beside the tokenizer alone."""
+    state = torch_file.read(small[0] / "tiny_16f.ckpt")
+    known = mineworld.split(state, "it")
+    with pytest.warns(UserWarning, match=f"1 weights that are not used, such as '{name}'"):
+        found = mineworld.split({**state, name: torch.zeros(2)}, "it")
+    assert [part.keys() for part in found] == [part.keys() for part in known]
+    path = small[0] / "left_16f.ckpt"
+    torch.save({**state, name: torch.zeros(2)}, path)
+    with pytest.warns(UserWarning, match="not used"):
+        assert worldgym.load(str(path)).model is not None

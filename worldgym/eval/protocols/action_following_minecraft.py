@@ -33,6 +33,7 @@ from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import ModelProtocol
 from worldgym.eval.results import rows
 from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
+from worldgym.eval.results.progress import bar
 from worldgym.eval.results.statistics import Bootstrap, Score
 from worldgym.judges import vpt_idm
 from worldgym.models.files import published_files
@@ -76,7 +77,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         """The first clips of MineWorld's validation folder, in its order; the seed only draws the shuffled row's donors."""
         suite = self.suite
         questions = []
-        for recording in recordings(published_files.locate(CLIPS))[:clips]:
+        for recording in bar(recordings(published_files.locate(CLIPS))[:clips], "reading the clips"):
             window = recording.window(0, suite.frames, suite.size)
             extra = {"degrees": window.degrees}
             questions.append(Question(window.id, window.frames[: suite.prefix], window.actions, window.frames, extra=extra))

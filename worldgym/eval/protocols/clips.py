@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from tqdm import tqdm
-
 from worldgym.eval.results import suite as suites
 from worldgym.eval.results.answers import Question
+from worldgym.eval.results.progress import bar
 from worldgym.eval.results.suite import Suite
 
 CHUNK = 32  # clips per opened game, because starting a game takes as long as a clip or two
@@ -19,9 +18,9 @@ def record(suite: Suite, seed: int, count: int) -> list[Question]:
     from worldgym.data.prompts import record_prompts
 
     seeds, tasks = suites.suite_seeds(suite, seed, count), []
-    with tqdm(total=count, desc="playing the test clips", unit="clip", disable=None) as bar:
+    with bar(None, "playing the test clips", count) as shown:
         for start in range(0, count, CHUNK):
             part = record_prompts(suite.world, seeds[start : start + CHUNK], suite.frames, suite.prefix)
             tasks += [Question(part.ids[i], part.prefix[i], part.actions[i], part.truth[i]) for i in range(len(part))]
-            bar.update(len(part))
+            shown.update(len(part))
     return tasks

@@ -21,6 +21,7 @@ from worldgym import files
 from worldgym.data import leaks
 from worldgym.errors import InputError
 from worldgym.eval.protocols import sources
+from worldgym.eval.protocols.local_sources import local_sources
 from worldgym.eval.results.answers import Entrant, Question
 from worldgym.eval.results.suite import Suite
 
@@ -95,8 +96,8 @@ def _own(name: str, suite: Suite, device: str) -> Entrant:
     if not hasattr(model, "kind"):
         model.kind = "model"
     check(name, model, suite)
-    digest = sources.sha256(name) or source_sha256(found)
-    return Entrant(name, model.kind, model, sampling(model, suite), digest, "module")
+    digest, modules = sources.sha256(name) or source_sha256(found), local_sources(found)
+    return Entrant(name, model.kind, model, sampling(model, suite), digest, "module", modules=modules)
 
 
 def is_attribute(name: str) -> bool:

@@ -22,7 +22,7 @@ from worldgym.eval.metrics.interaction_following import PARTS, interaction_follo
 from worldgym.eval.metrics.reencoding import reencode
 from worldgym.eval.protocols.action_following import derangement
 from worldgym.eval.protocols.base import ModelProtocol
-from worldgym.eval.results import rows
+from worldgym.eval.results import progress, rows
 from worldgym.eval.results import suite as suites
 from worldgym.eval.results.answers import Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.statistics import Bootstrap
@@ -89,7 +89,7 @@ class InteractionFollowing(ModelProtocol):
         cells = self._check_clips(clips)
         seeds = suites.suite_seeds(self.suite, seed, clips)
         questions: list[Question] = []
-        with tqdm(total=clips, desc="playing the test clips", unit="clip", disable=None) as bar:
+        with progress.bar(None, "playing the test clips", clips) as bar:
             for index in range(len(self.options.horizons)):
                 ours = [(kind, seeds[c :: len(cells)]) for c, (kind, i) in enumerate(cells) if i == index]
                 same = [task for kind, own in ours for task in self._record(kind, index, own, bar)]

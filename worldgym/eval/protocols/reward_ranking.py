@@ -25,6 +25,7 @@ from worldgym.errors import InputError, unknown
 from worldgym.eval.metrics import ranking
 from worldgym.eval.protocols import entries, variants
 from worldgym.eval.protocols.base import Protocol
+from worldgym.eval.protocols.local_sources import local_sources
 from worldgym.eval.results import rows
 from worldgym.eval.results.answers import Answers, Entrant, Metric, Question, Row, ScoredMetric
 from worldgym.eval.results.digests import digest
@@ -100,7 +101,8 @@ class RewardRanking(Protocol):
             own = entries.attribute(name)
             if not (isinstance(own, type) and issubclass(own, Reward)):
                 raise InputError(f"{name!r} is no reward: it must be a subclass of worldgym.rewards.Reward")
-            return Entrant(name, "reward", own(bench), weights=entries.source_sha256(own), source="module")
+            digest, modules = entries.source_sha256(own), local_sources(own)
+            return Entrant(name, "reward", own(bench), weights=digest, source="module", modules=modules)
         known = bundled()
         if name not in known:
             raise unknown("reward", name, [*known, *BASELINES])

@@ -12,6 +12,7 @@ import numpy as np
 from worldgym.actions import DOOM
 from worldgym.eval.metrics.revisit_error import revisits
 from worldgym.eval.results.answers import Question
+from worldgym.eval.results.progress import bar
 from worldgym.worlds.recorder import make_world
 
 TURN = 24.0  # degrees: the widest yaw of a step
@@ -84,10 +85,12 @@ class Guide:
     def tours(self, scripts: Sequence[str], seeds: Iterator[int], count: int) -> list[Question]:
         """`count` tours that come back, scripts in turn, each from the next seed that allows it."""
         questions: list[Question] = []
-        while len(questions) < count:
-            task = self.tour(scripts[len(questions) % len(scripts)], next(seeds))
-            if task is not None:
-                questions.append(task)
+        with bar(None, "playing the test clips", count) as shown:
+            while len(questions) < count:
+                task = self.tour(scripts[len(questions) % len(scripts)], next(seeds))
+                if task is not None:
+                    questions.append(task)
+                    shown.update()
         return questions
 
 

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from worldgym import zoo
 from worldgym.actions import ActionSpec
@@ -30,6 +29,7 @@ from worldgym.data.degradations import DEGRADATIONS
 from worldgym.data.prompts import counterfactual
 from worldgym.errors import InputError
 from worldgym.eval.results.answers import Question
+from worldgym.eval.results.progress import bar
 from worldgym.eval.results.suite import Suite
 from worldgym.rng import generator, torch_seed
 from worldgym.worlds.recorder import Play, Recorder
@@ -51,8 +51,8 @@ def tasks(suite: Suite, codec: str, model: str, world_seeds: Sequence[int], seed
     """
     recorder, questions = Recorder(suite.world), []
     try:
-        plays = [recorder.play(s, suite.frames) for s in tqdm(world_seeds, desc="playing the test clips", disable=None)]
-        for index, play in enumerate(tqdm(plays, desc="playing other actions", disable=None)):
+        plays = [recorder.play(s, suite.frames) for s in bar(world_seeds, "playing the test clips")]
+        for index, play in enumerate(bar(plays, "playing other actions")):
             name = f"{suite.world}/{play.clip.seed}/0"
             known = play, name, suite.prefix, action_spec(suite.spec), torch_seed(seed, name)
             questions.append(_first_playable(recorder, *known, _donors(recorder, play, seed, suite)))
@@ -60,7 +60,7 @@ def tasks(suite: Suite, codec: str, model: str, world_seeds: Sequence[int], seed
     finally:
         recorder.close()
     loaded = zoo.load_codec(codec, "frame-codec", device)
-    for task in questions:
+    for task in bar(questions, "reconstructing"):
         frames = torch.from_numpy(task.truth).to(device)
         with torch.inference_mode():
             _add(task, "reconstructed", loaded.decode(loaded.encode(frames)).cpu().numpy(), 1.0)
@@ -151,7 +151,8 @@ def _first_playable(
 
 def _add_model(suite: Suite, questions: Sequence[Question], name: str, device: str) -> None:
     model = zoo.load(name, device=device)
-    for start in tqdm(range(0, len(questions), BATCH), desc=f"playing {name}", disable=None):
+    shown = bar(None, f"playing {name}", len(questions))
+    for start in range(0, len(questions), BATCH):
         part = questions[start : start + BATCH]
         prefix, actions = np.stack([t.prefix for t in part]), np.stack([t.actions for t in part])
         with torch.inference_mode():
@@ -159,3 +160,5 @@ def _add_model(suite: Suite, questions: Sequence[Question], name: str, device: s
             made = model.generate(prefix, actions, seeds=seeds, **suite.sampling.get(model.kind, {}))
         for task, frames in zip(part, np.asarray(made), strict=True):
             _add(task, "model", frames, None)
+        shown.update(len(part))
+    shown.close()

@@ -61,6 +61,7 @@ class Entrant:
         source: "reference", "baseline", "zoo", "module", "folder" or "reward".
         origin: what was asked for, where `name` is a label; set by the job.
         leaked: its card says that what the suite holds out took part in its training (--allow-leak).
+        modules: sha256 of the local source files behind somebody's own class, by module name; decides about resuming.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Entrant:
     source: str = "zoo"
     origin: str = ""
     leaked: bool = False
+    modules: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def declared(self) -> dict[str, Any]:

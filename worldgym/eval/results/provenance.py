@@ -59,4 +59,5 @@ def command() -> str:
     """What was typed, as far as Python knows."""
     program = sys.modules["__main__"].__spec__
     name = f"python -m {program.name.removesuffix('.__main__')}" if program else shlex.quote(Path(sys.argv[0]).name)
-    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
+    text = " ".join([name, *map(shlex.quote, sys.argv[1:])])
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as UTF-8, whatever the terminal speaks

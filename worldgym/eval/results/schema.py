@@ -48,7 +48,7 @@ def _whole(value: Any) -> bool:
 @functools.lru_cache
 def published() -> Mapping[str, Any]:
     """The JSON Schema of result files."""
-    return json.loads(FILE.read_text())
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:

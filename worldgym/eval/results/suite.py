@@ -17,6 +17,7 @@ from typing import Any
 from worldgym.data.splits import SPLITS, SUITE_SEEDS, split_of_seed
 from worldgym.errors import InputError, unknown
 from worldgym.rng import generator
+from worldgym.untrusted import check_types
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -117,6 +118,7 @@ def _suite(fields: dict[str, Any], path: Path, sha256: str) -> Suite:
     for problem, keys in (("lacks", needed - set(fields)), ("has the unknown", set(fields) - set(known))):
         if keys:
             raise InputError(f"suite file {str(path)!r} {problem} field {sorted(keys)[0]!r}")
+    check_types(Suite, {name: fields[name] for name in fields if name != "bootstrap"}, f"suite file {str(path)!r}")
     try:
         fields["bootstrap"] = BootstrapConfig(**fields.get("bootstrap", {}))
         fields.setdefault("models", default_models(str(fields["name"])))

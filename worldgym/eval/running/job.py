@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from worldgym import files
+from worldgym.actions import CameraAxis, Group
 from worldgym.actions import spec as action_spec
 from worldgym.errors import InputError
 from worldgym.eval import protocols
@@ -56,9 +57,16 @@ def run(job: Job) -> dict[str, Any] | None:
         InputError: anything that is wrong with the job, before the long work begins; or an entry failed on every clip.
     """
     if job.export is not None:
-        return export(job)
+        with files.claimed(job.export):
+            return export(job)
     started, clock = datetime.datetime.now(datetime.timezone.utc), time.perf_counter()
     worker, ready = parts.worker(), prepare(job)
+    with files.claimed(ready.out):
+        return _answers(job, ready, worker, started, clock)
+
+
+def _answers(job: Job, ready: Ready, worker: parts.Worker, started: datetime.datetime, clock: float) -> dict | None:
+    """Everything after the preparations; the summary, None in a process that only helps."""
     tasks = ready.protocol.tasks(job.seed, ready.clips)
     prepared = time.perf_counter() - clock
     shown = picture.chosen([task.actions for task in tasks], SHOWN, len(action_spec(ready.suite.spec).groups))
@@ -206,9 +214,16 @@ def complain(answers: Sequence[Answer]) -> None:
             print(f"warning: {text}")
 
 
+def _column(column: Group | CameraAxis) -> dict[str, Any]:
+    """What a column of the action arrays holds, for whoever reads them elsewhere."""
+    if isinstance(column, CameraAxis):
+        return {"name": column.name, "degrees": [round(float(degrees), 6) for degrees in column.centers]}
+    return {"name": column.name, "labels": list(column.labels)}
+
+
 def export(job: Job) -> None:
     """Write the questions of a suite: per clip <clip>.npz with "prefix" (P, H, W, 3) uint8 and "actions" (T-1, A), and
-    questions.json with names, columns and how answers must be named.
+    questions.json with names, the columns of the actions in the array's order, and how answers must be named.
     """
     suite = suites.load(job.suite)
     protocol, spec = protocols.load(suite), action_spec(suite.spec)
@@ -220,7 +235,8 @@ def export(job: Job) -> None:
     about = {
         "suite": {"name": suite.name, "sha256": suite.sha256},
         "seed": job.seed,
-        "columns": {column.name: list(getattr(column, "labels", range(column.size))) for column in spec.columns},
+        "columns": [_column(column) for column in spec.columns],
+        "camera": "degrees per step and bin; positive yaw turns right, positive pitch looks down",
         "answer": "one video per clip, prefix included: <file>.npy (T, H, W, 3) uint8, .mp4 or .webm",
         "clips": [
             {

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from worldgym.errors import InputError
 from worldgym.eval.results.digests import digest_json
 
 FOLDER = ".parts"
+NOTE = "entry.json"
 PATIENCE = 1800.0  # seconds without a new piece after which the others are taken for dead
 
 
@@ -81,6 +83,18 @@ class Parts:
         self.folder = out / FOLDER / digest_json(identity)[:32]
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    def introduce(self, name: str, modules: Mapping[str, str]) -> None:
+        """Leave a note of whose pieces these are, and say so when those of a killed run came from other source files."""
+        for path in self.folder.parent.glob(f"*/{NOTE}"):
+            known = _note(path)
+            changed = [each for each in {**known["modules"], **modules} if known["modules"].get(each) != modules.get(each)]
+            if path.parent != self.folder and known["name"] == name and changed:
+                print(
+                    f"{name!r} changed since the run was stopped ({', '.join(changed)}): its clips are made again",
+                    file=sys.stderr,
+                )
+        files.write_json(self.folder / NOTE, {"name": name, "modules": dict(modules)})
+
     def write(self, start: int, piece: Piece) -> None:
         """Frames first: when the rows are there, all is there."""
         with files.atomic_path(self.folder / f"{start}.npz") as temporary, open(temporary, "wb") as file:
@@ -90,7 +104,7 @@ class Parts:
     def read(self, start: int) -> Piece | None:
         """A finished piece, or None."""
         try:
-            stored = json.loads((self.folder / f"{start}.json").read_text())
+            stored = json.loads((self.folder / f"{start}.json").read_text(encoding="utf-8"))
             with np.load(self.folder / f"{start}.npz", allow_pickle=False) as arrays:
                 shown = {int(clip): arrays[clip] for clip in arrays.files}
             return Piece(stored["rows"], stored["seconds"], shown)
@@ -112,6 +126,14 @@ class Parts:
 
     def _all(self) -> list[Path]:
         return [*self.folder.parent.rglob("*.json"), self.folder]
+
+
+def _note(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return {"name": str(known["name"]), "modules": dict(known["modules"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"name": "", "modules": {}}
 
 
 def remove(out: Path) -> None:

@@ -94,7 +94,12 @@ class Run:
 
     def _parts(self, entrant: Entrant) -> Parts:
         who = {"name": entrant.name, "kind": entrant.kind, "weights": entrant.weights, "sampling": dict(entrant.sampling)}
-        return Parts(self.out, {**self.identity, "entrant": who})
+        if entrant.modules:
+            who["modules"] = dict(entrant.modules)
+        parts = Parts(self.out, {**self.identity, "entrant": who})
+        if self.share.first:
+            parts.introduce(entrant.name, entrant.modules)
+        return parts
 
     def _bar(self, title: str, pieces: Sequence[range]) -> Iterator[range]:
         """The pieces, with a progress bar over clips."""

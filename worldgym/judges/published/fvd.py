@@ -81,7 +81,7 @@ def load(device: str | torch.device = "cpu") -> FVDFeatures:
     """
     path = published_files.locate(NAME)
     digest, note = sha256(path), path.with_name(f"{NAME}.sha256")
-    vouched = note.read_text().split()[:1] if note.is_file() else []
+    vouched = note.read_text(encoding="utf-8").split()[:1] if note.is_file() else []
     if vouched != [digest]:
         raise InputError(
             f"{str(path)!r} is a program and will not be run before you vouch for it: compare its sha256 {digest} with that "

@@ -183,7 +183,7 @@ def load_videoalign(
             f"{str(folder)!r} holds no checkpoint-*/model.pth; LoRA adapters must be merged by VideoAlign's program"
         )
     template = published_files.locate("videoalign_prompt_template.py")
-    text = constant(template.read_text(), "DETAILED_PROMPT_WITH_SPECIAL_TOKEN", str(template))
+    text = constant(template.read_text(encoding="utf-8"), "DETAILED_PROMPT_WITH_SPECIAL_TOKEN", str(template))
     tokenizer = _tokenizer("Qwen2-VL-2B-Instruct", VIDEO_TOKENS)
     network = qwen_reward.load(paths[-1], "2B", "linear", device, dtype)
     return VideoAlign(network, tokenizer, _filled(text, prompt), fps, _scales(folder / "model_config.json"))
@@ -195,7 +195,7 @@ def _filled(text: str, prompt: str) -> str:
 
 def _scales(path: Path) -> dict[str, tuple[float, float]]:
     try:
-        values = json.loads(path.read_text())["inference_config"]
+        values = json.loads(path.read_text(encoding="utf-8"))["inference_config"]
         return {key: (float(values[f"{key}_mean"]), float(values[f"{key}_std"])) for key in SCALES}
     except (OSError, ValueError, KeyError, TypeError):
         return SCALES

@@ -25,6 +25,7 @@ from torch import nn
 
 from worldgym.errors import InputError
 from worldgym.files import atomic_path
+from worldgym.untrusted import check_types
 
 FORMAT = 1
 KEY = "worldgym"
@@ -62,11 +63,16 @@ def read(path: str | os.PathLike) -> tuple[dict, str, dict[str, torch.Tensor], d
         InputError: the file is missing, truncated, no safetensors, or holds no worldgym model.
     """
     tensors, metadata = read_tensors(path)
+    if not isinstance(metadata, dict):
+        raise InputError(f"{str(path)!r} holds no model: its worldgym metadata are no JSON object")
     missing = {"kind", "config", "format"} - set(metadata)
     if missing:
         raise InputError(f"{str(path)!r} holds no model: its worldgym metadata lack {', '.join(sorted(missing))}")
     if metadata["format"] != FORMAT:
         raise InputError(f"{str(path)!r} has model format {metadata['format']}, this version reads {FORMAT}: update worldgym")
+    for name, kind in (("kind", str), ("config", dict)):
+        if not isinstance(metadata[name], kind):
+            raise InputError(f"{str(path)!r} holds no model: {name!r} in its worldgym metadata is {metadata[name]!r:.100}")
     return metadata["config"], metadata["kind"], tensors, metadata
 
 
@@ -100,7 +106,7 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
             metadata = file.metadata() or {}
             if KEY in metadata:
                 return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata[KEY])
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(_unreadable(path, error)) from None
     raise InputError(f"{str(path)!r} is a safetensors file without worldgym metadata; it was not written by worldgym")
 
@@ -117,6 +123,7 @@ def config_from(cls: type, values: Mapping[str, Any], source: str) -> Any:
     missing = sorted(required - set(values))
     if extra or missing:
         raise InputError(f"the config in {source} does not fit {cls.__name__}: {_difference(missing, extra)}")
+    check_types(cls, values, f"the config in {source}")
     return cls(**{name: _tuples(value) for name, value in values.items()})
 
 

@@ -29,6 +29,7 @@ from worldgym.models.token.token_model import PRESETS, TokenConfig, TokenModel
 PUBLISHED = ("300M", "700M", "1.2B")
 HEAD = 64  # width of an attention head in every published model
 _PARTS = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
+_BODY = ("model.embed_tokens.", "model.layers.", "model.norm.", "lm_head.")
 _DERIVED = "rotary_emb.inv_freq"  # some Llama files store what the config already says
 _FRAMES = re.compile(r"_(\d+)f(?=[._]|$)")
 Shapes = Mapping[str, Size]
@@ -66,7 +67,8 @@ def split(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor]
     """Transformer and tokenizer weights under their modules' own names.
 
     In the published files the transformer's names begin with "transformer." and the tokenizer's with "tokenizer.model.", or
-    "model." in a file of its own. Anything else (a discriminator left from training) is left out with a warning.
+    "model." in a file of its own. Anything else that training left behind, under those names or others (a discriminator, its
+    loss, moving averages, a value head), is left out with a warning.
 
     Raises:
         InputError: the file holds neither.
@@ -76,9 +78,9 @@ def split(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor]
         plain = name.removeprefix("tokenizer.").removeprefix("model.")
         if name.endswith(_DERIVED):
             continue
-        if name.startswith((PREFIX, "model.embed_tokens.", "model.layers.", "model.norm.", "lm_head.")):
+        if name.removeprefix(PREFIX).startswith(_BODY):
             body[name.removeprefix(PREFIX)] = tensor
-        elif name.startswith("tokenizer.") or plain.startswith(_PARTS):
+        elif plain.startswith(_PARTS):
             tokenizer[plain] = tensor
         else:
             others.append(name)
