@@ -97,7 +97,7 @@ class Run:
         if entrant.modules:
             who["modules"] = dict(entrant.modules)
         parts = Parts(self.out, {**self.identity, "entrant": who})
-        if self.share.first:
+        if self.worker.first:
             parts.introduce(entrant.name, entrant.modules)
         return parts
 
