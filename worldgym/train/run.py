@@ -195,5 +195,4 @@ def _describe(config: TrainRunConfig, learner: Learner, command: str) -> None:
         "prompts": list(learner.env.unwrapped.prompts.ids),
     }
     write_json(config.out / "config.json", facts)
-    text = wiring.env_spec(config, zoo.load(config.model))
-    write_bytes(config.out / "env.json", (text + "\n").encode())
+    write_bytes(config.out / "env.json", (wiring.env_spec(config, learner.env) + "\n").encode())
