@@ -165,9 +165,8 @@ def _from_store(folder: str, recipe: PromptRecipe) -> Prompts:
     if store.sha256 != recipe.store:
         raise InputError(f"{wanted} is missing, at {folder!r} is another one ({store.sha256[:12]}…)")
     rows = {str(seed): row for row, seed in enumerate(store.seeds)}
-    lost = next((seed for seed, _ in recipe.windows if seed not in rows), None)
-    if lost is not None:
-        raise InputError(f"the clip store {folder!r} holds no clip of world seed {lost}")
+    if any(seed not in rows for seed, _ in recipe.windows):
+        raise InputError(_DIFFERENT[_from_store].format(folder=folder))
     clips, starts = zip(*((rows[seed], start) for seed, start in recipe.windows), strict=True)
     return store_prompts(store, np.array(clips), np.array(starts), recipe.frames, 1)
 
