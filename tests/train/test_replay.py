@@ -1,6 +1,7 @@
 """A run's env.json plays that run's very prompts: in a fresh process, in another folder, batched and single."""
 
 import hashlib
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import trainer_toys as toys
 from gymnasium.envs.registration import EnvSpec
 
 import worldgym
+from worldgym import zoo
 from worldgym.data.prompt_recipe import digest
 from worldgym.envs.denoise import DenoiseVectorEnv
 from worldgym.envs.token import TokenEnv, TokenVectorEnv
@@ -154,6 +156,23 @@ def test_paths_in_the_recipe_are_whole_and_names_stay(tmp_path, monkeypatch):
     assert judge["judge"] == f"{tmp_path}/judge.safetensors+doom-rooms/idm-reward" and judge["mode"] == "exact"
     assert arguments["kwargs"]["codec"] == str(tmp_path / "files" / "codec.safetensors")
     assert wiring.codec_name("doom-rooms/token-nano") == "doom-rooms/frame-codec"
+
+
+def test_a_run_loads_its_model_once(tmp_path, monkeypatch):
+    load, loaded = zoo.load, []
+    monkeypatch.setattr(zoo, "load", lambda name, *more, **options: loaded.append(name) or load(name, *more, **options))
+    config = toys.run_config(toys.files(tmp_path / "files"), tmp_path / "run", iterations=1)
+    run.train(config, "x")
+    assert loaded.count(config.model) == 1
+
+
+def test_a_missing_wandb_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "wandb" else find(name, *more))
+    config = toys.run_config(tmp_path / "no files", tmp_path / "run", wandb="project")
+    with pytest.raises(InputError, match="--wandb needs the package wandb"):
+        run.train(config, "x")
+    assert not config.out.exists()
 
 
 # --- environments of one's own ------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """What a run tells while it goes: progress bar, TensorBoard, and a log file that survives a kill.
 
-- `Report`: `step`, `scores`, `close`. `read_log(path)`: the log's rows.
+- `Report`: `step`, `scores`, `close`. `read_log(path)`: the log's rows. `check_wandb(project)`: said before a run is set up.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
@@ -13,9 +14,20 @@ from typing import Any
 
 from tqdm import tqdm
 
+from worldgym.errors import InputError
 from worldgym.files import write_bytes
 
 EVERY = 2.0  # seconds between log rows
+
+
+def check_wandb(project: str | None) -> None:
+    """Before a run is set up: whether Weights & Biases is here, where somebody asks for it.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if project and importlib.util.find_spec("wandb") is None:
+        raise InputError("--wandb needs the package wandb: pip install wandb; or leave it out and use TensorBoard")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -78,6 +90,8 @@ class Report:
             file.write(json.dumps(row) + "\n")
         for name, value in values.items() if self.board else ():
             self.board.add_scalar(f"{group}/{name}", value, step)
+        if self.board:
+            self.board.flush()  # a kill must not take what log.jsonl has
 
 
 def _calm() -> float:
@@ -91,4 +105,4 @@ def _board(folder: Path, step: int) -> Any:
     except ImportError:
         print('no TensorBoard here, only log.jsonl; for curves: pip install "worldgym[train]"', file=sys.stderr)
         return None
-    return SummaryWriter(folder, purge_step=step or None)
+    return SummaryWriter(folder, purge_step=step + 1)  # what was told up to this step stays

@@ -26,6 +26,7 @@ from worldgym.runs import memory, schedule
 from worldgym.runs.card import portable
 from worldgym.runs.device import pick_device
 from worldgym.runs.ranks import Ranks, ranks
+from worldgym.runs.report import check_wandb
 from worldgym.runs.signals import stop_signals
 from worldgym.train import state, wiring
 from worldgym.train.config import DraftRun, GrpoRun, TrainRunConfig
@@ -51,6 +52,7 @@ def train(config: TrainRunConfig, command: str) -> Path:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    check_wandb(config.wandb)
     output_folder(config.out)
     _refuse_overwriting(config)
     learner = build(config, ranks(pick_device(config.device), config.precision == "bf16", config.sharded))
