@@ -87,7 +87,7 @@ class DiffusionConfig:
 
 PRESETS = {
     # for training on a CPU: three cells per token, so 28 tokens per frame instead of 84
-    "nano": DiffusionConfig(patch=(1, 3)),
+    "nano": DiffusionConfig(channels=12, patch=(1, 3)),
     "small": DiffusionConfig(hidden=384, mlp=1024, heads=6, layers=5),
     # NFD, table 5 (305.6 M and 772.3 M parameters here); one token per latent cell
     "310M": DiffusionConfig(hidden=1024, mlp=2730, heads=16, layers=16),
