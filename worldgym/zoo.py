@@ -3,7 +3,7 @@
 - `load(name)`: a world model, codec or judge, ready to use. `names()`: what is bundled.
 - `load_judge(judge, kind, device)`, `as_camera_judge(judge, device)`: a judge by name or as it is, of the kind that is needed.
 - `perceptual_distance(net, bundled, device)`: LPIPS, or features of a bundled net.
-- `locate(name)`: the file behind a name. `card(path)`: its card.
+- `locate(name)`: the file behind a name. `card(path)`: its card. `from_anywhere(name)`: a name for every working folder.
 
 Bundled files lie in `models/weights/<world>/<name>.safetensors`, each with a card (.json) that tells where it comes from.
 """
@@ -215,6 +215,14 @@ def locate(name: str | Path) -> Path:
     if not bundled.is_file():
         raise unknown("model", text, names())
     return bundled
+
+
+def from_anywhere(name: str) -> str:
+    """A model's name as it holds in every working folder: a path becomes a whole one, of a committee ("a+b") each part's."""
+    if "+" in name and not Path(name).expanduser().exists():
+        return "+".join(from_anywhere(part) for part in name.split("+"))
+    path = Path(name).expanduser()
+    return name if name in names() or not path.exists() else str(path.resolve())
 
 
 def card(path: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,10 @@ def imports(path):
 
 
 def test_the_list_is_whole():
-    assert set(OWN) <= set(NAMES) and len(NAMES) >= len(OWN)
+    """Every program of the list is there, and the README tells of every program that is there."""
+    assert set(OWN) <= set(NAMES)
+    told = set(re.findall(r"(\w+)\.py\b", (FOLDER / "README.md").read_text()))
+    assert not set(NAMES) - told
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=NAMES)

@@ -1,7 +1,7 @@
 """Prompts for a world model: first frames, actions, and what truly happened.
 
 - `record_prompts`: rendered from the game, so that test clips need no download and can't have been trained on.
-- `store_prompts`: windows of recorded clips, for training.
+- `play_windows`: windows of clips that the game makes again. `store_prompts`: windows of recorded clips, for training.
 - `counterfactual`: the same start with other actions.
 """
 
@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from worldgym.data.clips import ClipStore
+from worldgym.data.prompt_recipe import Game
 from worldgym.errors import InputError
-from worldgym.types import Prompts
+from worldgym.types import Clip, Prompts
+from worldgym.worlds.held import open_recorder
 from worldgym.worlds.recorder import Play, Recorder, replay
 
 
@@ -27,14 +30,39 @@ def record_prompts(world: str, seeds: Sequence[int], frames: int = 16, prefix: i
         prefix: P >= 1 frames that are given.
     """
     _check(frames, prefix)
-    recorder = Recorder(world)
+    return play_windows(Game(world, frames), [(int(seed), 0) for seed in seeds], frames, prefix)
+
+
+def play_windows(
+    game: Game, windows: Sequence[tuple[int, int]], frames: int = 16, prefix: int = 1, said: str | None = None
+) -> Prompts:
+    """Windows of clips that the game makes from world seeds, the same as those of a store recorded in this way.
+
+    Args:
+        game: world, player and length of the clips.
+        windows: B pairs of a world seed and the window's first frame; pairs of one clip stand side by side.
+        frames: T, prefix included.
+        prefix: P >= 1 frames that are given.
+        said: words before a progress bar; no bar when left out.
+    """
+    _check(frames, prefix)
+    recorder, clip, cuts = open_recorder(game.world, game.player), None, []
     try:
-        clips = [recorder.play(int(seed), frames).clip for seed in seeds]
+        for seed, start in tqdm(windows, desc=said, unit="clip", disable=None if said else True):
+            if clip is None or clip.seed != seed:
+                clip = recorder.play(seed, game.frames).clip
+            cuts.append(_cut(clip, start, frames))
     finally:
         recorder.close()
-    truth = np.stack([clip.frames for clip in clips])
-    actions = np.stack([clip.actions for clip in clips])
-    return Prompts(truth[:, :prefix].copy(), actions, truth, tuple(f"{world}/{seed}/0" for seed in seeds))
+    truth, actions = np.stack([cut.frames for cut in cuts]), np.stack([cut.actions for cut in cuts])
+    return Prompts(truth[:, :prefix].copy(), actions, truth, tuple(f"{game.world}/{seed}/{start}" for seed, start in windows))
+
+
+def _cut(clip: Clip, start: int, frames: int) -> Clip:
+    end = start + frames
+    if not 0 <= start <= end <= len(clip.frames):
+        raise InputError(f"a window of frames {start} to {end - 1} runs out of a clip of {len(clip.frames)} frames")
+    return Clip(clip.frames[start:end], clip.actions[start : end - 1], clip.poses[start:end], clip.seed)
 
 
 def store_prompts(store: ClipStore, clips: np.ndarray, starts: np.ndarray, frames: int = 16, prefix: int = 1) -> Prompts:

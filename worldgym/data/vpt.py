@@ -2,8 +2,9 @@
 
 - `Recording(video)`: one mp4 with its jsonl; `window(start, frames)` decodes only what it needs.
 - `recordings(folder)`: all of a folder, in the order of the numbers in their names.
-- `validation_prompts(folder)`: MineWorld's protocol: the first frames of every file.
+- `validation_prompts(folder)`, `validation_windows(folder)`: MineWorld's protocol: the first frames of every file.
 - `training_prompts(folder)`: random windows without menus and without standstill, as RLIR filters them.
+- `window_prompts(folder, windows)`: those of given files and first frames.
 
 Line i of a jsonl file belongs to frame i. MineWorld generates frame i from the frames before it and line i, so action a_i is
 line i; with `lag=1` it is line i - 1, what the player pressed while frame i - 1 was on the screen.
@@ -15,7 +16,7 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,35 @@ def validation_prompts(
         folder: of mp4 and jsonl files. clips: at most so many; all when left out.
         frames: T, prefix included. prefix: P frames that are given. size: height and width in pixels.
     """
-    windows = [recording.window(0, frames, size) for recording in recordings(folder)[:clips]]
-    return _prompts(windows, prefix)
+    return _prompts(validation_windows(folder, clips, frames, size), prefix)
+
+
+def validation_windows(
+    folder: str | Path, clips: int | None = None, frames: int = 16, size: tuple[int, int] = SIZE
+) -> list[Window]:
+    """As `validation_prompts`, with all that is known of the windows."""
+    return [recording.window(0, frames, size) for recording in recordings(folder)[:clips]]
+
+
+def window_prompts(
+    folder: str | Path,
+    windows: Sequence[tuple[str, int]],
+    frames: int = 16,
+    prefix: int = 1,
+    size: tuple[int, int] = SIZE,
+    lag: int = 0,
+) -> Prompts:
+    """Windows by name.
+
+    Args:
+        folder: of mp4 and jsonl files. windows: B pairs of a file's name without ending and the window's first frame.
+        frames, prefix, size: as in `validation_prompts`. lag: as in `Recording`.
+
+    Raises:
+        InputError: a file is missing or too short.
+    """
+    opened = {name: Recording(Path(folder) / f"{name}.mp4", lag) for name, _ in windows}
+    return _prompts([opened[name].window(start, frames, size) for name, start in windows], prefix)
 
 
 def training_prompts(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         spec: str,
         device: str | torch.device,
         render_mode: str | None,
+        prompt_recipe: Mapping[str, Any] | None = None,
     ):
         if num_envs < 1:
             raise InputError(f"num_envs is {num_envs}, but an environment needs at least 1 row")
@@ -75,7 +76,7 @@ class WorldModelVectorEnv(VectorEnv, abc.ABC):
         self.clips = (frames - prefix) // clip_frames
         self.action_spec = action_specs.spec(spec)
         self.codec = zoo.load_codec(codec, self.codec_kind, device) if isinstance(codec, str) else codec.to(device)
-        self.prompts = find_prompts(prompts, prompt_seeds, frames, prefix)
+        self.prompts = find_prompts(prompts, prompt_seeds, frames, prefix, prompt_recipe)
         self._check_prompts()
         self._rows: dict[str, Tensor] = {}  # everything that has one entry per row; `fork` repeats it
         self._step, self.steps, self.group_size = 0, 0, 1

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
         codec: name or path of a latent codec, or one.
         prompts: see `worldgym.data.prompt_source.find_prompts`.
         prompt_seeds: world seeds of the prompts.
+        prompt_recipe: of a run's very prompts, see `worldgym.data.prompt_recipe.PromptRecipe`; as in its env.json.
         frames: T, prefix included.
         prefix: P >= 1.
         clip_frames: c, frames that are denoised together; the model's `clip`.
@@ -66,9 +68,23 @@ class DenoiseVectorEnv(WorldModelVectorEnv):
         spec: str = "doom",
         device: str | torch.device = "cpu",
         render_mode: str | None = None,
+        prompt_recipe: Mapping[str, Any] | None = None,
     ):
         self.sigmas = flow.time_grid(steps, shift)
-        super().__init__(num_envs, codec, prompts, prompt_seeds, frames, prefix, clip_frames, steps, spec, device, render_mode)
+        super().__init__(
+            num_envs,
+            codec,
+            prompts,
+            prompt_seeds,
+            frames,
+            prefix,
+            clip_frames,
+            steps,
+            spec,
+            device,
+            render_mode,
+            prompt_recipe,
+        )
         self._cell = (self.codec.channels, *self.codec.grid)
         z = spaces.Box(-BOUND, BOUND, (clip_frames, *self._cell), np.float32)
         own = {

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
         codec: name or path of a frame codec, or one.
         prompts: see `worldgym.data.prompt_source.find_prompts`.
         prompt_seeds: world seeds of the prompts.
+        prompt_recipe: of a run's very prompts, see `worldgym.data.prompt_recipe.PromptRecipe`; as in its env.json.
         frames: T, prefix included.
         prefix: P >= 1.
         schedule: "raster", "diagonal" or "diagonal-compat" (see `worldgym.models.token.code_schedule`).
@@ -61,6 +63,7 @@ class TokenVectorEnv(WorldModelVectorEnv):
         spec: str = "doom",
         device: str | torch.device = "cpu",
         render_mode: str | None = None,
+        prompt_recipe: Mapping[str, Any] | None = None,
     ):
         if isinstance(codec, str):
             from worldgym.zoo import load_codec
@@ -68,7 +71,9 @@ class TokenVectorEnv(WorldModelVectorEnv):
             codec = load_codec(codec, self.codec_kind, device)
         self.schedule = code_schedule(schedule, codec.grid, window)
         waves = len(self.schedule.waves)
-        super().__init__(num_envs, codec, prompts, prompt_seeds, frames, prefix, 1, waves, spec, device, render_mode)
+        super().__init__(
+            num_envs, codec, prompts, prompt_seeds, frames, prefix, 1, waves, spec, device, render_mode, prompt_recipe
+        )
         codes, width = self.codec.codes, self.schedule.width
         written = spaces.Box(-1, codes - 1, (frames, math.prod(self.codec.grid)), np.int64)
         action = spaces.Discrete(codes) if width == 1 else spaces.MultiDiscrete([codes] * width)

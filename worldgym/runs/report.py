@@ -2,11 +2,12 @@
 
 - `Report`: of pretraining. `TrainReport`: of post-training, also to Weights & Biases.
 - `Silent`: of all processes but the first.
-- `read_log(path)`: the log's rows.
+- `read_log(path)`: the log's rows. `check_wandb(project)`: said before a run is set up.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
@@ -20,6 +21,16 @@ from worldgym.files import write_bytes
 
 EVERY = 2.0  # seconds between log rows
 SHOWN = {"reward": ".4f", "ratio": ".3f", "kl": ".1e", "clip_share": ".1%", "loss": ".3g", "clips_per_second": ".2f"}
+
+
+def check_wandb(project: str | None) -> None:
+    """Before a run is set up: whether Weights & Biases is here, where somebody asks for it.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if project and importlib.util.find_spec("wandb") is None:
+        raise InputError("--wandb needs the package wandb: pip install wandb; or leave it out and use TensorBoard")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -82,6 +93,8 @@ class Report:
             file.write(json.dumps(row) + "\n")
         for name, value in values.items() if self.board else ():
             self.board.add_scalar(f"{group}/{name}", value, step)
+        if self.board:
+            self.board.flush()  # a kill must not take what log.jsonl has
 
 
 class TrainReport(Report):
@@ -144,12 +157,10 @@ def _board(folder: Path, step: int) -> Any:
     except ImportError:
         print('no TensorBoard here, only log.jsonl; for curves: pip install "worldgym[train]"', file=sys.stderr)
         return None
-    return SummaryWriter(folder, purge_step=step or None)
+    return SummaryWriter(folder, purge_step=step + 1)  # what was told up to this step stays
 
 
 def _open_wandb(project: str, folder: Path, settings: dict[str, Any]) -> Any:
-    try:
-        import wandb
-    except ImportError:
-        raise InputError("--wandb needs the package wandb: pip install wandb; or leave it out and use TensorBoard") from None
+    import wandb  # `check_wandb` has said whether it is here
+
     return wandb.init(project=project, dir=str(folder), name=folder.name, config=settings, resume="allow", id=folder.name)

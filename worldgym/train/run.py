@@ -26,7 +26,7 @@ from worldgym.runs import memory, schedule
 from worldgym.runs.card import portable
 from worldgym.runs.device import pick_device
 from worldgym.runs.ranks import Ranks, ranks
-from worldgym.runs.report import Silent, TrainReport
+from worldgym.runs.report import Silent, TrainReport, check_wandb
 from worldgym.runs.signals import stop_signals
 from worldgym.train import state, wiring
 from worldgym.train.config import TrainRun, to_yaml
@@ -51,6 +51,7 @@ def train(config: TrainRun, command: str) -> Path:
             checkpoint is then intact.
         SystemExit: stopped by SIGINT or SIGTERM, after saving.
     """
+    check_wandb(config.run.wandb)
     out = config.run.out
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
@@ -188,5 +189,4 @@ def _describe(config: TrainRun, learner: Learner, command: str) -> None:
     out = config.run.out
     write_json(out / "config.json", facts)
     write_bytes(out / "settings.yaml", to_yaml(config).encode())
-    text = wiring.env_spec(config, zoo.load(config.task.model))
-    write_bytes(out / "env.json", (text + "\n").encode())
+    write_bytes(out / "env.json", (wiring.env_spec(config, learner.env) + "\n").encode())

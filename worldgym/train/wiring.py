@@ -1,6 +1,6 @@
 """From settings to an environment in its rewards, with prompts of training seeds only.
 
-- `make_env(config, world, rows)`: the environment that a trainer steps. `env_spec(…)`: the same as JSON.
+- `make_env(config, world, rows)`: the environment that a trainer steps. `env_spec(config, env)`: the same as JSON.
 - `prompts_for(config)`: what it is prompted with. `reward_classes()`: rewards by name.
 """
 
@@ -10,23 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec, WrapperSpec
+from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator
 
 from worldgym import rewards, zoo
-from worldgym.data.clips import ClipStore
-from worldgym.data.prompts import store_prompts
-from worldgym.data.record import record
-from worldgym.data.vpt import training_prompts
+from worldgym.data import prompt_source
 from worldgym.errors import InputError, unknown
 from worldgym.models.world_model import WorldModel
-from worldgym.rng import generator
 from worldgym.train.config import TrainRun
 from worldgym.types import Prompts
 
 ENV_OF = {"token": "worldgym/DoomRooms-Token-v0", "diffusion": "worldgym/DoomRooms-Denoise-v0"}
-DATA_SEED = 7  # of prompts that are recorded for a run; world seeds from 70,000,000 on, far from those of any suite
+HANDED = ("prompts", "codec", "device", "num_envs", "vectorization_mode")  # arguments that a recipe says in its own way
 
 
 def make_env(config: TrainRun, world: WorldModel, rows: int, prompts: Prompts, device: torch.device) -> Any:
@@ -38,22 +33,36 @@ def make_env(config: TrainRun, world: WorldModel, rows: int, prompts: Prompts, d
     return env
 
 
-def env_spec(config: TrainRun, world: WorldModel) -> str:
-    """The experiment's environment as the JSON of a Gymnasium EnvSpec: `gym.make(EnvSpec.from_json(text))` plays it."""
-    chosen = _env_id(config, world)
-    known = gym.spec(chosen)
-    kwargs = {"prompts": config.task.prompts, "codec": codec_name(config.task.model), **_own(config, world)}
-    classes = reward_classes()
+def env_spec(config: TrainRun, env: Any) -> str:
+    """A run's environment as the JSON of a Gymnasium EnvSpec, with all that it takes to find its very prompts again.
+
+    `gym.make(EnvSpec.from_json(text))` and `worldgym.make_vec(text)` play it, from any folder.
+    """
+    core, classes = env.unwrapped, reward_classes()
+    kwargs = {name: value for name, value in core.spec.kwargs.items() if name not in HANDED}
+    kwargs |= {**prompt_source.prompt_arguments(_folder(config), core.prompts), "codec": codec_name(config.task.model)}
     wrappers = tuple(
-        WrapperSpec(classes[name].__name__, f"{classes[name].__module__}:{classes[name].__name__}", arguments)
+        WrapperSpec(classes[name].__name__, _address(classes[name]), {key: _portable(v) for key, v in arguments.items()})
         for name, arguments in _wrappers(config)
     )
-    return EnvSpec(chosen, entry_point=known.entry_point, kwargs=kwargs, additional_wrappers=wrappers).to_json()
+    single, batched = _address(core.spec.entry_point), _address(core.spec.vector_entry_point)
+    return EnvSpec(core.spec.id, single, kwargs=kwargs, additional_wrappers=wrappers, vector_entry_point=batched).to_json()
 
 
 def codec_name(model: str) -> str | None:
-    """The codec that a model file names, if any."""
-    return zoo.origin(model)[1].get("codec")
+    """The codec that a model file names, if any; a file by its whole path."""
+    name = zoo.origin(model)[1].get("codec")
+    return name and zoo.from_anywhere(name)
+
+
+def _portable(value: Any) -> Any:
+    """An argument of a reward; a model's file by its whole path."""
+    return zoo.from_anywhere(value) if isinstance(value, str) and ("/" in value or Path(value).suffix) else value
+
+
+def _address(entry: Any) -> str | None:
+    """Where Gymnasium finds a class: "module:Class"."""
+    return entry if entry is None or isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}"
 
 
 def reward_classes() -> dict[str, type]:
@@ -62,45 +71,32 @@ def reward_classes() -> dict[str, type]:
     return {cls.name: cls for cls in found if issubclass(cls, rewards.Reward) and isinstance(getattr(cls, "name", None), str)}
 
 
-def prompts_for(config: TrainRun, device: str = "cpu") -> Prompts:
+def prompts_for(config: TrainRun) -> Prompts:
     """`prompt_count` windows of training clips: from a store, a folder of Minecraft recordings, or recorded beside the run.
 
     Raises:
         InputError: the store has too few training clips, or its clips are too short.
     """
-    folder = Path(config.task.prompts)
-    if next(folder.glob("*.mp4"), None):
-        random = generator(config.rollout.seed, "prompts of", folder.name)
-        return training_prompts(folder, config.task.prompt_count, random, config.task.frames, config.task.prefix)
-    if not (folder / "manifest.json").is_file():
-        folder = _recorded(config)
-    store = ClipStore(folder)
-    windows = max(store.frames.shape[1] // config.task.frames, 0)
-    train = store.split("train")
-    if windows * len(train) < config.task.prompt_count:
-        raise InputError(
-            f"{str(folder)!r} gives {windows * len(train)} prompts of {config.task.frames} frames from training seeds, but "
-            f"--prompt-count is {config.task.prompt_count}; lower it or record more clips"
-        )
-    random = generator(config.rollout.seed, "prompts of", store.sha256)
-    chosen = np.sort(random.permutation(windows * len(train))[: config.task.prompt_count])
-    clips, starts = train[chosen // windows], chosen % windows * config.task.frames
-    return store_prompts(store, clips, starts, config.task.frames, config.task.prefix)
+    return prompt_source.choose_prompts(
+        _folder(config), config.task.prompt_count, config.task.frames, config.task.prefix, config.rollout.seed
+    )
 
 
-def _recorded(config: TrainRun) -> Path:
-    clips = -(-config.task.prompt_count * 10 // 7)  # 8 of 10 seeds are for training, and some clips show nothing
-    folder = config.run.out.parent / f"prompts-{config.task.prompts.replace('/', '-')}-{clips}x{config.task.frames}"
-    if not folder.exists():
-        record(config.task.prompts, clips, DATA_SEED, str(folder), 1, config.task.frames)
-    return folder
+def _folder(config: TrainRun) -> Path:
+    return prompt_source.prompt_folder(
+        config.task.prompts, config.task.prompt_count, config.task.frames, config.run.out.parent
+    )
 
 
 def _env_id(config: TrainRun, world: WorldModel) -> str:
     chosen = config.task.env or ENV_OF[world.kind]
     if chosen not in gym.registry:
         raise unknown("environment", chosen, [name for name in gym.registry if name.startswith("worldgym/")])
-    if ("Token" in chosen) != (world.kind == "token"):
+    made = gym.spec(chosen).vector_entry_point
+    if made is None:
+        raise InputError(f"{chosen!r} has no batched form to train in: register it with a vector_entry_point")
+    kind = getattr(load_env_creator(made) if isinstance(made, str) else made, "codec_kind", None)
+    if kind not in (None, zoo.CODEC_OF[world.kind]):
         raise InputError(f"{config.task.model!r} is a {world.kind} model, which plays {ENV_OF[world.kind]!r}, not {chosen!r}")
     return chosen
 

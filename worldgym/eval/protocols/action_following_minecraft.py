@@ -21,7 +21,7 @@ import torch
 
 from worldgym.actions import spec as action_spec
 from worldgym.data.video_file import through_codec
-from worldgym.data.vpt import recordings
+from worldgym.data.vpt import validation_windows
 from worldgym.errors import InputError
 from worldgym.eval.metrics import action_following as following
 from worldgym.eval.metrics import published_macro
@@ -76,8 +76,7 @@ class ActionFollowingMinecraft(ModelProtocol):
         """The first clips of MineWorld's validation folder, in its order; the seed only draws the shuffled row's donors."""
         suite = self.suite
         questions = []
-        for recording in recordings(published_files.locate(CLIPS))[:clips]:
-            window = recording.window(0, suite.frames, suite.size)
+        for window in validation_windows(published_files.locate(CLIPS), clips, suite.frames, suite.size):
             extra = {"degrees": window.degrees}
             questions.append(Question(window.id, window.frames[: suite.prefix], window.actions, window.frames, extra=extra))
         if len(questions) < 2:

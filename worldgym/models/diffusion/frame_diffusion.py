@@ -91,7 +91,7 @@ class DiffusionConfig:
 
 PRESETS = {
     # for training on a CPU: three cells per token, so 28 tokens per frame instead of 84
-    "nano": DiffusionConfig(patch=(1, 3)),
+    "nano": DiffusionConfig(channels=12, patch=(1, 3)),
     # 7.6 M parameters: what a GPU trains in minutes and a core plays at 9 frames per second
     "play": DiffusionConfig(hidden=320, mlp=704, heads=5, layers=6, max_frames=64, patch=(1, 3), shared=True),
     "small": DiffusionConfig(hidden=384, mlp=1024, heads=6, layers=5),

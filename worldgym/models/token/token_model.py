@@ -109,9 +109,9 @@ def _mineworld(hidden: int, mlp: int, heads: int) -> TokenConfig:
 
 
 PRESETS = {
-    "nano": TokenConfig(),  # 1.0 M parameters: some 15 M tokens, what a CPU core reads in an hour, feed no more
+    "nano": TokenConfig(codes=1920),  # 1.3 M parameters: some 15 M tokens, what a CPU core reads in an hour, feed no more
     "play": TokenConfig(hidden=256, mlp=704, heads=4, kv_heads=2, layers=8),  # 6.9 M parameters, for parallel decoding
-    "small": TokenConfig(hidden=384, mlp=1024, heads=6, kv_heads=2, layers=8),
+    "small": TokenConfig(codes=1920, hidden=384, mlp=1024, heads=6, kv_heads=2, layers=8),
     "300M": _mineworld(1024, 4096, 16),
     "700M": _mineworld(2048, 4096, 32),
     "1.2B": _mineworld(2048, 8192, 32),
