@@ -6,7 +6,7 @@
 #
 # Every stage has a budget in minutes and leaves its best weights when its time is up; the same command again goes on where it was
 # stopped. A stage that fails is named at the end, and those that do not need it go on. OUT/stages.csv has their wall times, OUT/zoo
-# the models. At scale gpu (one GPU, 16 cores, about nine minutes) the codecs learn from a small store while the large one is
+# the models. At scale gpu (one GPU, 16 cores, about ten minutes) the codecs learn from a small store while the large one is
 # recorded, and the decoders beside the world models; with SNAPSHOTS=FOLDER the averaged weights are copied there as they grow, so
 # that a machine that is taken away leaves something. CLIPS, HELD, FRAMES, CODEC_MINUTES, DECODER_MINUTES and MODEL_MINUTES replace
 # a scale's own numbers.
